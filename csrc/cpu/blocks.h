@@ -1,0 +1,189 @@
+// What the ops share on the CPU: filter blocks, their tables, tiles of positions, and work split over threads.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/kernels.h"
+
+namespace motifkit::cpu {
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+
+// Memory for a vector unit: 64-byte aligned, not initialised.
+template <typename T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+template <typename T>
+Buffer<T> allocate(int64_t count) {
+  static_assert(std::is_trivial_v<T>);
+  const size_t bytes = (static_cast<size_t>(std::max<int64_t>(count, 1)) * sizeof(T) + 63) / 64 * 64;
+  void* p = std::aligned_alloc(64, bytes);
+  if (p == nullptr) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(p));
+}
+
+// body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the end.
+template <typename Body>
+void parallel_for(int threads, int64_t count, const Body& body) {
+  const int team = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1)));
+  if (team == 1) {
+    if (count > 0) body(int64_t{0}, count);
+    return;
+  }
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(team)
+  {
+    const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+    const int64_t begin = count * me / all, end = count * (me + 1) / all;
+    try {
+      if (begin < end) body(begin, end);
+    } catch (...) {
+#pragma omp critical
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Filters in blocks of kBlockLanes; the last has kTailLanes where those are enough.
+class Blocks {
+ public:
+  explicit Blocks(int64_t filters) : filters_(filters) {}
+  int64_t count() const { return (filters_ + kBlockLanes - 1) / kBlockLanes; }
+  int64_t first(int64_t block) const { return block * kBlockLanes; }
+  int64_t live(int64_t block) const { return std::min<int64_t>(kBlockLanes, filters_ - first(block)); }
+  int lanes(int64_t block) const { return live(block) <= kTailLanes ? kTailLanes : kBlockLanes; }
+  int64_t padded() const { return count() == 0 ? 0 : first(count() - 1) + lanes(count() - 1); }
+
+ private:
+  int64_t filters_;
+};
+
+inline int64_t power(int64_t base, int exponent) {
+  int64_t out = 1;
+  for (int i = 0; i < exponent; ++i) out *= base;
+  return out;
+}
+
+// Letters a word, for `positions` windows of `columns` letters: longer words take fewer look-ups a window but more
+// rows to build (and, for `sums`, to clear and fold), and should stay in the second-level cache. Depends on the shape
+// alone, so that the order of additions, and with it every bit, is the same on all machines.
+template <typename T>
+int choose_chunk(int64_t columns, int64_t positions, bool sums) {
+  constexpr double kCacheBytes = 512 * 1024;
+  const double row_cost = sums ? 4.0 : 1.0;
+  int chosen = 1;
+  double least = 0;
+  for (int chunk = 1; chunk <= (sums ? 3 : kMaxChunk); ++chunk) {
+    const double chunks = static_cast<double>((columns + chunk - 1) / chunk);
+    const double rows = static_cast<double>(power(kWords, chunk));
+    const double bytes = chunks * rows * kBlockLanes * sizeof(T);
+    const double look_up = bytes > kCacheBytes ? 2.0 : 1.0;
+    const double cost = chunks * (static_cast<double>(positions) * look_up + rows * row_cost);
+    if (chunk == 1 || cost < least) {
+      least = cost;
+      chosen = chunk;
+    }
+  }
+  return chosen;
+}
+
+// Tables of one block, or sums of the same shape, in memory of their own.
+template <typename T>
+class BlockTables {
+ public:
+  BlockTables(int64_t columns, int chunk) : columns_(columns), chunk_(chunk) {
+    const int64_t chunks = (columns + chunk - 1) / chunk;
+    rows_ = allocate<T>(chunks * power(kWords, chunk) * kBlockLanes);
+    scratch_ = allocate<T>(chunks * chunk * kWords * kBlockLanes);
+  }
+
+  // Shape only: for sums, which clear() then empties.
+  void reshape(int lanes) {
+    tables_ = {rows_.get(), lanes, chunk_, static_cast<int>((columns_ + chunk_ - 1) / chunk_),
+               power(kWords, chunk_) * lanes * static_cast<int64_t>(sizeof(T))};
+  }
+  void clear() { std::fill_n(rows_.get(), tables_.chunks * power(kWords, chunk_) * tables_.lanes, T(0)); }
+
+  // weight (live, 4, width), columns [column, column + columns).
+  void build(const T* weight, int64_t live, int lanes, int64_t width, int64_t column, const T* sign) {
+    reshape(lanes);
+    kernels<T>().tables(weight, live, width, column, columns_, sign, scratch_.get(), tables_);
+  }
+
+  const Tables<T>& get() const { return tables_; }
+  uint32_t row_bytes() const { return static_cast<uint32_t>(tables_.lanes * sizeof(T)); }
+  int64_t reach() const { return static_cast<int64_t>(tables_.chunks - 1) * tables_.chunk; }
+
+ private:
+  int64_t columns_;
+  int chunk_;
+  Buffer<T> rows_, scratch_;
+  Tables<T> tables_{};
+};
+
+inline constexpr int64_t kTilePositions = 2048;
+
+// Words of a run of windows of one sequence.
+class WordBuffer {
+ public:
+  // Room for `positions` windows of `columns` letters.
+  WordBuffer(int64_t positions, int64_t columns)
+      : letters_(allocate<uint8_t>(positions + columns + 2 * kMaxChunk)),
+        offsets_(allocate<uint32_t>(positions + columns + kMaxChunk)) {}
+
+  // Windows [begin, end) whose first letter lies `shift` letters after the window's position.
+  template <typename T>
+  Words fill(const uint8_t* codes, int64_t length, int64_t begin, int64_t end, int64_t shift,
+             const BlockTables<T>& tables) {
+    kernels<T>().words(codes, length, begin + shift, end - begin + tables.reach(), tables.get().chunk,
+                       tables.row_bytes(), letters_.get(), offsets_.get());
+    return {offsets_.get(), begin};
+  }
+
+ private:
+  Buffer<uint8_t> letters_;
+  Buffer<uint32_t> offsets_;
+};
+
+// Pooling windows cut into tiles of about kTilePositions positions, the unit of work of pooling ops.
+struct PoolTiling {
+  PoolTiling(const PoolShape& shape, int64_t row_length)
+      : pool(shape), length(row_length),
+        windows(std::max<int64_t>(1, (kTilePositions - shape.size) / shape.stride + 1)),
+        tiles((shape.out_length + windows - 1) / windows),
+        positions(std::min(row_length, (windows - 1) * shape.stride + shape.size)) {}
+
+  PoolTile tile(int64_t index) const {
+    return {pool, length, index * windows, std::min(pool.out_length, (index + 1) * windows)};
+  }
+  static int64_t first_position(const PoolTile& t) {
+    return std::max<int64_t>(0, t.begin * t.shape.stride - t.shape.padding);
+  }
+  static int64_t end_position(const PoolTile& t) {
+    return std::min(t.length, (t.end - 1) * t.shape.stride - t.shape.padding + t.shape.size);
+  }
+  // Room pool_tables and pool_rows need beside their results, in T.
+  template <typename T>
+  int64_t scratch() const {
+    return pool.size > pool.stride ? 4 * (pool.size / pool.stride) * kBlockLanes : 0;
+  }
+
+  PoolShape pool;
+  int64_t length;
+  int64_t windows;    // a tile, at most
+  int64_t tiles;      // a row
+  int64_t positions;  // a tile, at most
+};
+
+}  // namespace motifkit::cpu

@@ -1,0 +1,3 @@
+#define MK_ISA avx2
+#define MK_VECTOR_BYTES 32
+#include "cpu/kernels.inl"

@@ -1,0 +1,50 @@
+// scan: the best window of each sequence for each filter. scan_hits: every window above a threshold.
+#pragma once
+
+#include "common/geometry.h"
+
+namespace motifkit {
+
+enum class Strands : int { kForward = 1, kReverse = 2, kBoth = 3 };
+
+template <typename T>
+struct ScanParams {
+  ConvShape conv;
+  const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
+  int64_t codes_stride;
+  const T* weight;       // (filters, 4, width)
+  const T* bias;         // (filters), or null
+  Strands strands;
+  T* score;              // (batch, filters)
+  int64_t* position;     // (batch, filters): first letter of the window, negative inside the left padding
+  int8_t* strand;        // (batch, filters): +1 or -1
+  int threads;
+};
+
+template <typename T>
+struct ScanHitsParams {
+  ConvShape conv;
+  const uint8_t* codes;
+  int64_t codes_stride;
+  const T* weight;
+  const T* bias;
+  const T* threshold;       // (filters): a hit scores strictly more
+  Strands strands;
+  int64_t max_per_sequence; // best hits kept of each sequence and filter; 0 keeps all
+  int64_t capacity;         // room in the arrays below
+  int64_t* sequence;        // ordered by sequence, filter, position, forward strand first
+  int64_t* filter;
+  int64_t* position;
+  int8_t* strand;
+  T* score;
+  int threads;
+};
+
+namespace cpu {
+template <typename T>
+void scan(const ScanParams<T>& params);
+// Number of hits. Where it is above `capacity` nothing was written: call again with more room.
+template <typename T>
+int64_t scan_hits(const ScanHitsParams<T>& params);
+}  // namespace cpu
+}  // namespace motifkit

@@ -1,0 +1,23 @@
+"""The ops: on codes or one-hot tensors, forward and backward, each with a plain-PyTorch twin in
+`motifkit.ops.reference`."""
+
+from motifkit.ops import reference
+from motifkit.ops.align import align
+from motifkit.ops.conv_pool import conv_pool
+from motifkit.ops.hits import Hits, ScanResult
+from motifkit.ops.max_pool1d import max_pool1d
+from motifkit.ops.onehot_conv1d import onehot_conv1d
+from motifkit.ops.scan import scan
+from motifkit.ops.scan_hits import scan_hits
+
+__all__ = [
+    "Hits",
+    "ScanResult",
+    "align",
+    "conv_pool",
+    "max_pool1d",
+    "onehot_conv1d",
+    "reference",
+    "scan",
+    "scan_hits",
+]
