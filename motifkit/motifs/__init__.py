@@ -1,0 +1,1 @@
+"""Motifs: extraction from filters, comparison, files, logos."""

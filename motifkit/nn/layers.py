@@ -1,0 +1,175 @@
+"""Drop-in layers."""
+
+import torch
+from torch import Tensor, nn
+
+from motifkit import ops
+
+
+class Exp(nn.Module):
+    """Exponential activation (Koo & Ploenzke 2021): first-layer filters become motifs more readily."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """exp(x), elementwise."""
+        return torch.exp(x)
+
+
+class OneHotConv1d(nn.Conv1d):
+    """torch.nn.Conv1d over DNA, computed from codes: same initialisation, parameters, state_dict.
+
+    Args:
+        in_channels: 4. out_channels: filters. kernel_size: letters a filter covers.
+        padding: an int, "same" or "valid". bias: whether filters have one.
+
+    The input is codes (batch, length) uint8 or one-hot (batch, 4, length); the output is
+    (batch, out_channels, windows). See `motifkit.ops.onehot_conv1d`.
+
+    Example:
+        >>> import motifkit as mk
+        >>> mk.nn.OneHotConv1d(4, 30, 19)(mk.encode("ACGT" * 50)).shape
+        torch.Size([1, 30, 200])
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 30,
+        kernel_size: int = 19,
+        padding: int | str = "same",
+        bias: bool = True,
+    ):
+        if in_channels != 4:
+            raise ValueError(f"DNA has 4 channels, not {in_channels}")
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve codes or a one-hot tensor."""
+        return ops.onehot_conv1d(x, self.weight, self.bias, conv_padding(self))
+
+
+class MaxPool1d(nn.MaxPool1d):
+    """torch.nn.MaxPool1d in time that does not grow with the overlap of the windows."""
+
+    def __init__(
+        self, kernel_size: int, stride: int | None = None, padding: int = 0, ceil_mode: bool = False
+    ):
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (batch, channels, length)."""
+        return ops.max_pool1d(x, *pool_geometry(self), self.ceil_mode)
+
+
+class ConvPool(nn.Module):
+    """Convolution, batch norm, activation and max-pool as one op; see `motifkit.ops.conv_pool`.
+
+    Args:
+        conv: a Conv1d over 4 channels with stride, dilation and groups of 1.
+        norm: a BatchNorm1d or None. activation: a torch.nn activation (Identity, ReLU, Sigmoid,
+            Tanh, Softplus, GELU, SiLU), `motifkit.nn.Exp`, or None. pool: a MaxPool1d or None.
+
+    The modules given are kept as `conv`, `norm`, `activation` and `pool`, so parameters, buffers and
+    state_dict keys are theirs.
+
+    Raises:
+        ValueError: a module that does not fuse exactly; the message says which and why.
+
+    Example:
+        >>> import torch, motifkit as mk
+        >>> block = mk.nn.ConvPool(torch.nn.Conv1d(4, 30, 19, padding="same", bias=False),
+        ...                        torch.nn.BatchNorm1d(30), torch.nn.ReLU(), torch.nn.MaxPool1d(25))
+        >>> block(mk.encode("ACGT" * 50)).shape
+        torch.Size([1, 30, 8])
+    """
+
+    def __init__(
+        self,
+        conv: nn.Conv1d,
+        norm: nn.BatchNorm1d | None = None,
+        activation: nn.Module | None = None,
+        pool: nn.MaxPool1d | None = None,
+    ):
+        super().__init__()
+        check_conv(conv)
+        if norm is not None and not isinstance(norm, nn.BatchNorm1d):
+            raise ValueError(f"norm must be a BatchNorm1d, not {type(norm).__name__}")
+        if pool is not None:
+            if not isinstance(pool, nn.MaxPool1d):
+                raise ValueError(f"pool must be a MaxPool1d, not {type(pool).__name__}")
+            if _single(pool.dilation) != 1 or pool.ceil_mode or pool.return_indices:
+                raise ValueError("pool must have dilation 1, floor mode and no returned indices")
+        self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
+        self.activation_name = activation_name(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes (batch, length) or one-hot (batch, 4, length) to (batch, filters, windows)."""
+        norm = self.norm
+        size, stride, padding = (1, 1, 0) if self.pool is None else pool_geometry(self.pool)
+        arguments = {}
+        if norm is not None:
+            batch_statistics = norm.training or norm.running_mean is None
+            arguments = {
+                "norm_weight": norm.weight if norm.affine else norm.running_mean.new_ones(norm.num_features),
+                "norm_bias": norm.bias,
+                "running_mean": norm.running_mean,
+                "running_var": norm.running_var,
+                "training": batch_statistics,
+                "momentum": self._momentum(),
+                "eps": norm.eps,
+            }
+        return ops.conv_pool(
+            x, self.conv.weight, self.conv.bias, activation=self.activation_name, pool_size=size,
+            pool_stride=stride, pool_padding=padding, padding=conv_padding(self.conv), **arguments,
+        )  # fmt: skip
+
+    def _momentum(self) -> float:
+        """How far the running statistics move, counting the batch as BatchNorm1d does."""
+        norm = self.norm
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+            if norm.momentum is None:
+                return 1.0 / float(norm.num_batches_tracked)
+        return 0.0 if norm.momentum is None else norm.momentum
+
+
+def check_conv(conv: nn.Conv1d) -> None:
+    """Refuse a convolution that the ops do not compute."""
+    if not isinstance(conv, nn.Conv1d):
+        raise ValueError(f"conv must be a Conv1d, not {type(conv).__name__}")
+    if conv.in_channels != 4 or conv.groups != 1:
+        raise ValueError(f"conv must read 4 channels in one group, not {conv.in_channels}")
+    if _single(conv.stride) != 1 or _single(conv.dilation) != 1:
+        raise ValueError("conv must have stride 1 and dilation 1")
+    if conv.padding_mode != "zeros":
+        raise ValueError(f"conv must pad with zeros, not {conv.padding_mode!r}")
+
+
+def activation_name(activation: nn.Module | None) -> str:
+    """conv_pool's name of an activation module; ValueError where it has none."""
+    simple = {
+        nn.Identity: "identity", nn.ReLU: "relu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh",
+        nn.SiLU: "silu", Exp: "exp",
+    }  # fmt: skip
+    if activation is None:
+        return "identity"
+    if type(activation) in simple:
+        return simple[type(activation)]
+    if type(activation) is nn.GELU and activation.approximate == "none":
+        return "gelu"
+    if type(activation) is nn.Softplus and activation.beta == 1 and activation.threshold == 20:
+        return "softplus"
+    raise ValueError(f"activation {activation} is not one that conv_pool computes")
+
+
+def conv_padding(conv: nn.Conv1d) -> int | str:
+    """The padding argument of the ops."""
+    return conv.padding if isinstance(conv.padding, str) else _single(conv.padding)
+
+
+def pool_geometry(pool: nn.MaxPool1d) -> tuple[int, int, int]:
+    """(size, stride, padding) as plain ints."""
+    return _single(pool.kernel_size), _single(pool.stride), _single(pool.padding)
+
+
+def _single(value) -> int:
+    return value[0] if isinstance(value, tuple) else value
