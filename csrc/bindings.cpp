@@ -1,5 +1,5 @@
-// The only file that knows Python. Tensors arrive as addresses and sizes; Python has validated them and allocated the
-// outputs. One m.def an entry point, the interpreter lock released around each.
+// The only file that knows Python. Tensors arrive as addresses and sizes; Python has validated them and
+// allocated the outputs. One m.def an entry point, the interpreter lock released around each.
 #include <pybind11/pybind11.h>
 
 #include "cpu/kernels.h"
@@ -30,30 +30,47 @@ void bind_typed(py::module_& m, const std::string& suffix) {
   m.def(("onehot_conv1d_" + suffix).c_str(),
         [](Address codes, int64_t codes_stride, Address weight, Address bias, Address out, int64_t batch,
            int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right, int threads) {
-          cpu::onehot_conv1d<T>({{batch, length, filters, width, pad_left, pad_right}, at<const uint8_t>(codes),
-                                 codes_stride, at<const T>(weight), at<const T>(bias), at<T>(out), threads});
+          cpu::onehot_conv1d<T>({{batch, length, filters, width, pad_left, pad_right},
+                                 at<const uint8_t>(codes),
+                                 codes_stride,
+                                 at<const T>(weight),
+                                 at<const T>(bias),
+                                 at<T>(out),
+                                 threads});
         },
         Release());
 
   m.def(("onehot_conv1d_backward_" + suffix).c_str(),
-        [](Address codes, int64_t codes_stride, Address grad, Address grad_weight, Address grad_bias, int64_t batch,
-           int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right, int threads) {
+        [](Address codes, int64_t codes_stride, Address grad, Address grad_weight, Address grad_bias,
+           int64_t batch, int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right,
+           int threads) {
           cpu::onehot_conv1d_backward<T>({{batch, length, filters, width, pad_left, pad_right},
-                                          at<const uint8_t>(codes), codes_stride, at<const T>(grad),
-                                          at<double>(grad_weight), at<double>(grad_bias), threads});
+                                          at<const uint8_t>(codes),
+                                          codes_stride,
+                                          at<const T>(grad),
+                                          at<double>(grad_weight),
+                                          at<double>(grad_bias),
+                                          threads});
         },
         Release());
 
   m.def(("conv_pool_" + suffix).c_str(),
         [](Address codes, int64_t codes_stride, Address weight, Address centre, Address scale, Address shift,
-           Address out, Address kept, int64_t batch, int64_t length, int64_t filters, int64_t width, int64_t pad_left,
-           int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding, int64_t pool_length,
-           bool minimum, bool relu, int threads) {
+           Address out, Address kept, int64_t batch, int64_t length, int64_t filters, int64_t width,
+           int64_t pad_left, int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding,
+           int64_t pool_length, bool minimum, bool relu, int threads) {
           cpu::conv_pool<T>({{batch, length, filters, width, pad_left, pad_right},
                              {pool_size, pool_stride, pool_padding, pool_length},
-                             at<const uint8_t>(codes), codes_stride, at<const T>(weight), at<const T>(centre),
-                             at<const T>(scale), at<const T>(shift), minimum,
-                             relu ? Activation::kRelu : Activation::kIdentity, at<T>(out), at<int32_t>(kept),
+                             at<const uint8_t>(codes),
+                             codes_stride,
+                             at<const T>(weight),
+                             at<const T>(centre),
+                             at<const T>(scale),
+                             at<const T>(shift),
+                             minimum,
+                             relu ? Activation::kRelu : Activation::kIdentity,
+                             at<T>(out),
+                             at<int32_t>(kept),
                              threads});
         },
         Release());
@@ -65,26 +82,37 @@ void bind_typed(py::module_& m, const std::string& suffix) {
            int64_t pool_length, bool relu, int threads) {
           cpu::conv_pool_backward<T>({{batch, length, filters, width, pad_left, pad_right},
                                       {pool_size, pool_stride, pool_padding, pool_length},
-                                      at<const uint8_t>(codes), codes_stride, at<const T>(weight), at<const T>(grad),
-                                      at<const T>(out), at<const int32_t>(kept),
-                                      relu ? Activation::kRelu : Activation::kIdentity, at<double>(scattered),
-                                      at<double>(total), threads});
+                                      at<const uint8_t>(codes),
+                                      codes_stride,
+                                      at<const T>(weight),
+                                      at<const T>(grad),
+                                      at<const T>(out),
+                                      at<const int32_t>(kept),
+                                      relu ? Activation::kRelu : Activation::kIdentity,
+                                      at<double>(scattered),
+                                      at<double>(total),
+                                      threads});
         },
         Release());
 
   m.def(("max_pool1d_" + suffix).c_str(),
-        [](Address x, Address out, Address indices, int64_t rows, int64_t length, int64_t size, int64_t stride,
-           int64_t padding, int64_t out_length, int threads) {
-          cpu::max_pool1d<T>({{size, stride, padding, out_length}, rows, length, at<const T>(x), at<T>(out),
-                              at<int64_t>(indices), threads});
+        [](Address x, Address out, Address indices, int64_t rows, int64_t length, int64_t size,
+           int64_t stride, int64_t padding, int64_t out_length, int threads) {
+          cpu::max_pool1d<T>({{size, stride, padding, out_length},
+                              rows,
+                              length,
+                              at<const T>(x),
+                              at<T>(out),
+                              at<int64_t>(indices),
+                              threads});
         },
         Release());
 
   m.def(("max_pool1d_backward_" + suffix).c_str(),
         [](Address grad, Address indices, Address grad_x, int64_t rows, int64_t length, int64_t out_length,
            int threads) {
-          cpu::max_pool1d_backward<T>({rows, length, out_length, at<const T>(grad), at<const int64_t>(indices),
-                                       at<T>(grad_x), threads});
+          cpu::max_pool1d_backward<T>({rows, length, out_length, at<const T>(grad),
+                                       at<const int64_t>(indices), at<T>(grad_x), threads});
         },
         Release());
 
@@ -92,21 +120,38 @@ void bind_typed(py::module_& m, const std::string& suffix) {
         [](Address codes, int64_t codes_stride, Address weight, Address bias, Address score, Address position,
            Address strand, int64_t batch, int64_t length, int64_t filters, int64_t width, int64_t pad_left,
            int64_t pad_right, int strands, int threads) {
-          cpu::scan<T>({{batch, length, filters, width, pad_left, pad_right}, at<const uint8_t>(codes), codes_stride,
-                        at<const T>(weight), at<const T>(bias), static_cast<Strands>(strands), at<T>(score),
-                        at<int64_t>(position), at<int8_t>(strand), threads});
+          cpu::scan<T>({{batch, length, filters, width, pad_left, pad_right},
+                        at<const uint8_t>(codes),
+                        codes_stride,
+                        at<const T>(weight),
+                        at<const T>(bias),
+                        static_cast<Strands>(strands),
+                        at<T>(score),
+                        at<int64_t>(position),
+                        at<int8_t>(strand),
+                        threads});
         },
         Release());
 
   m.def(("scan_hits_" + suffix).c_str(),
-        [](Address codes, int64_t codes_stride, Address weight, Address bias, Address threshold, int64_t batch,
-           int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right, int strands,
-           int64_t max_per_sequence, int64_t capacity, Address sequence, Address filter, Address position,
-           Address strand, Address score, int threads) {
-          return cpu::scan_hits<T>({{batch, length, filters, width, pad_left, pad_right}, at<const uint8_t>(codes),
-                                    codes_stride, at<const T>(weight), at<const T>(bias), at<const T>(threshold),
-                                    static_cast<Strands>(strands), max_per_sequence, capacity, at<int64_t>(sequence),
-                                    at<int64_t>(filter), at<int64_t>(position), at<int8_t>(strand), at<T>(score),
+        [](Address codes, int64_t codes_stride, Address weight, Address bias, Address threshold,
+           int64_t batch, int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right,
+           int strands, int64_t max_per_sequence, int64_t capacity, Address sequence, Address filter,
+           Address position, Address strand, Address score, int threads) {
+          return cpu::scan_hits<T>({{batch, length, filters, width, pad_left, pad_right},
+                                    at<const uint8_t>(codes),
+                                    codes_stride,
+                                    at<const T>(weight),
+                                    at<const T>(bias),
+                                    at<const T>(threshold),
+                                    static_cast<Strands>(strands),
+                                    max_per_sequence,
+                                    capacity,
+                                    at<int64_t>(sequence),
+                                    at<int64_t>(filter),
+                                    at<int64_t>(position),
+                                    at<int8_t>(strand),
+                                    at<T>(score),
                                     threads});
         },
         Release());
@@ -129,29 +174,35 @@ PYBIND11_MODULE(_C, m) {
   bind_typed<double>(m, "float64");
 
   m.def("padded_filters", &padded_filters);
-  m.def("window_counts",
-        [](Address codes, int64_t codes_stride, Address gram, int64_t batch, int64_t length, int64_t width,
-           int64_t pad_left, int64_t pad_right, int threads) {
-          cpu::window_counts({{batch, length, 0, width, pad_left, pad_right}, at<const uint8_t>(codes), codes_stride,
-                              at<int64_t>(gram), threads});
-        },
-        Release());
-  m.def("batch_statistics",
-        [](int64_t filters, int64_t features, int64_t windows, Address weight, Address gram, Address mean,
-           Address variance, Address weight_cov, int threads) {
-          cpu::batch_statistics({filters, features, windows, at<const double>(weight), at<const int64_t>(gram),
-                                 at<double>(mean), at<double>(variance), at<double>(weight_cov), threads});
-        },
-        Release());
-  m.def("align",
-        [](int64_t batch, int64_t length, int64_t hits, int64_t filters, int64_t width, int64_t offset, Address codes,
-           int64_t codes_stride, Address sequence, Address filter, Address position, Address strand, Address weights,
-           Address counts) {
-          cpu::align({batch, length, hits, filters, width, offset, at<const uint8_t>(codes), codes_stride,
-                      at<const int64_t>(sequence), at<const int64_t>(filter), at<const int64_t>(position),
-                      at<const int8_t>(strand), at<const double>(weights), at<double>(counts)});
-        },
-        Release());
+  m.def(
+      "window_counts",
+      [](Address codes, int64_t codes_stride, Address gram, int64_t batch, int64_t length, int64_t width,
+         int64_t pad_left, int64_t pad_right, int threads) {
+        cpu::window_counts({{batch, length, 0, width, pad_left, pad_right},
+                            at<const uint8_t>(codes),
+                            codes_stride,
+                            at<int64_t>(gram),
+                            threads});
+      },
+      Release());
+  m.def(
+      "batch_statistics",
+      [](int64_t filters, int64_t features, int64_t windows, Address weight, Address gram, Address mean,
+         Address variance, Address weight_cov, int threads) {
+        cpu::batch_statistics({filters, features, windows, at<const double>(weight), at<const int64_t>(gram),
+                               at<double>(mean), at<double>(variance), at<double>(weight_cov), threads});
+      },
+      Release());
+  m.def(
+      "align",
+      [](int64_t batch, int64_t length, int64_t hits, int64_t filters, int64_t width, int64_t offset,
+         Address codes, int64_t codes_stride, Address sequence, Address filter, Address position,
+         Address strand, Address weights, Address counts) {
+        cpu::align({batch, length, hits, filters, width, offset, at<const uint8_t>(codes), codes_stride,
+                    at<const int64_t>(sequence), at<const int64_t>(filter), at<const int64_t>(position),
+                    at<const int8_t>(strand), at<const double>(weights), at<double>(counts)});
+      },
+      Release());
   m.def("instruction_set", &cpu::instruction_set);
   m.def("available_instruction_sets", &cpu::available_instruction_sets);
   m.def("use_instruction_set", &cpu::use_instruction_set);

@@ -39,7 +39,5 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from None
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     return path

@@ -5,11 +5,11 @@
 
 namespace motifkit {
 
-// A one-hot convolution over `batch` sequences. Window t covers letters t - pad_left ... t - pad_left + width - 1;
-// letters outside the sequence read as N, whose one-hot column is zero.
+// A one-hot convolution over `batch` sequences. Window t covers letters t - pad_left ... t - pad_left + width
+// - 1; letters outside the sequence read as N, whose one-hot column is zero.
 struct ConvShape {
-  int64_t batch;      // sequences
-  int64_t length;     // letters a sequence
+  int64_t batch;   // sequences
+  int64_t length;  // letters a sequence
   int64_t filters;
   int64_t width;      // letters a filter covers
   int64_t pad_left;   // letters of N before the sequence

@@ -9,7 +9,8 @@ void align(const AlignParams& p) {
   std::fill_n(p.counts, p.filters * 4 * p.width, 0.0);
   for (int64_t i = 0; i < p.hits; ++i) {
     const int64_t sequence = p.sequence[i], filter = p.filter[i];
-    if (sequence < 0 || sequence >= p.batch) throw std::out_of_range("a hit names a sequence that is not there");
+    if (sequence < 0 || sequence >= p.batch)
+      throw std::out_of_range("a hit names a sequence that is not there");
     if (filter < 0 || filter >= p.filters) throw std::out_of_range("a hit names a filter that is not there");
     const uint8_t* codes = p.codes + sequence * p.codes_stride;
     const int64_t start = p.position[i] + p.offset;

@@ -1,4 +1,5 @@
-// What the ops share on the CPU: filter blocks, their tables, tiles of positions, and work split over threads.
+// What the ops share on the CPU: filter blocks, their tables, tiles of positions, and work split over
+// threads.
 #pragma once
 
 #include <omp.h>
@@ -32,7 +33,8 @@ Buffer<T> allocate(int64_t count) {
   return Buffer<T>(static_cast<T*>(p));
 }
 
-// body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the end.
+// body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the
+// end.
 template <typename Body>
 void parallel_for(int threads, int64_t count, const Body& body) {
   const int team = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1)));
@@ -75,9 +77,9 @@ inline int64_t power(int64_t base, int exponent) {
   return out;
 }
 
-// Letters a word, for `positions` windows of `columns` letters: longer words take fewer look-ups a window but more
-// rows to build (and, for `sums`, to clear and fold), and should stay in the second-level cache. Depends on the shape
-// alone, so that the order of additions, and with it every bit, is the same on all machines.
+// Letters a word, for `positions` windows of `columns` letters: longer words take fewer look-ups a window but
+// more rows to build (and, for `sums`, to clear and fold), and should stay in the second-level cache. Depends
+// on the shape alone, so that the order of additions, and with it every bit, is the same on all machines.
 template <typename T>
 int choose_chunk(int64_t columns, int64_t positions, bool sums) {
   constexpr double kCacheBytes = 512 * 1024;
@@ -159,7 +161,8 @@ class WordBuffer {
 // Pooling windows cut into tiles of about kTilePositions positions, the unit of work of pooling ops.
 struct PoolTiling {
   PoolTiling(const PoolShape& shape, int64_t row_length)
-      : pool(shape), length(row_length),
+      : pool(shape),
+        length(row_length),
         windows(std::max<int64_t>(1, (kTilePositions - shape.size) / shape.stride + 1)),
         tiles((shape.out_length + windows - 1) / windows),
         positions(std::min(row_length, (windows - 1) * shape.stride + shape.size)) {}

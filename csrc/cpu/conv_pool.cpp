@@ -4,7 +4,9 @@
 
 namespace motifkit {
 
-int64_t padded_filters(int64_t filters) { return cpu::Blocks(filters).padded(); }
+int64_t padded_filters(int64_t filters) {
+  return cpu::Blocks(filters).padded();
+}
 
 namespace cpu {
 namespace {
@@ -48,9 +50,9 @@ void conv_pool(const ConvPoolParams<T>& p) {
       for (; unit < std::min(end, (block + 1) * units); ++unit) {
         const int64_t sequence = unit % units / tiling.tiles;
         const PoolTile tile = tiling.tile(unit % tiling.tiles);
-        const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length,
-                                        tiling.first_position(tile), tiling.end_position(tile), -p.conv.pad_left,
-                                        tables);
+        const Words words =
+            buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, tiling.first_position(tile),
+                        tiling.end_position(tile), -p.conv.pad_left, tables);
         const int64_t row = sequence * p.pool.out_length + tile.begin, count = tile.end - tile.begin;
         int32_t* kept = p.kept == nullptr ? nullptr : p.kept + row * blocks.padded() + first;
         k.pool_tables(tables.get(), words, tile, scratch.get(), pooled.get(), kept, blocks.padded());
@@ -71,10 +73,11 @@ void conv_pool_backward(const ConvPoolGradParams<T>& p) {
   const int64_t units = p.conv.batch * tiling.tiles;
   const int64_t positions = p.conv.batch * p.conv.out_length();
   const int chunk = choose_chunk<T>(p.conv.width, positions, true);
-  // Sums are taken in groups of units that depend on the shape alone, then group by group: the same bits for any
-  // number of threads.
+  // Sums are taken in groups of units that depend on the shape alone, then group by group: the same bits for
+  // any number of threads.
   constexpr int64_t kGroupPositions = 16384, kMostGroups = 32;
-  const int64_t groups = std::clamp<int64_t>(positions / kGroupPositions, 1, std::min(kMostGroups, std::max<int64_t>(units, 1)));
+  const int64_t groups =
+      std::clamp<int64_t>(positions / kGroupPositions, 1, std::min(kMostGroups, std::max<int64_t>(units, 1)));
   const int64_t features = 4 * p.conv.width;
   std::vector<double> scattered(groups * p.conv.filters * features), total(groups * blocks.padded());
   // Few gradients a position are added one by one; many, a whole position at a time.
@@ -100,8 +103,8 @@ void conv_pool_backward(const ConvPoolGradParams<T>& p) {
         const Words words =
             buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to, -p.conv.pad_left, sums);
         const int64_t at = (sequence * p.conv.filters + first) * p.pool.out_length + tile.begin;
-        k.to_rows(p.grad + at, p.activation == Activation::kRelu ? p.out + at : nullptr, p.pool.out_length, count,
-                  lanes, live, grad.get());
+        k.to_rows(p.grad + at, p.activation == Activation::kRelu ? p.out + at : nullptr, p.pool.out_length,
+                  count, lanes, live, grad.get());
         k.sum_rows(grad.get(), count, lanes, total.data() + group * blocks.padded() + first);
         const int32_t* kept = p.kept + (sequence * p.pool.out_length + tile.begin) * blocks.padded() + first;
         if (sparse) {
@@ -121,7 +124,8 @@ void conv_pool_backward(const ConvPoolGradParams<T>& p) {
   });
   for (int64_t i = 0; i < p.conv.filters * features; ++i) {
     p.scattered[i] = 0;
-    for (int64_t group = 0; group < groups; ++group) p.scattered[i] += scattered[group * p.conv.filters * features + i];
+    for (int64_t group = 0; group < groups; ++group)
+      p.scattered[i] += scattered[group * p.conv.filters * features + i];
   }
   for (int64_t i = 0; i < p.conv.filters; ++i) {
     p.total[i] = 0;

@@ -6,11 +6,11 @@
 
 namespace motifkit::cpu {
 
-#define MK_DECLARE(ISA)                         \
-  namespace ISA {                               \
-  extern const Kernels<float> float_kernels;    \
-  extern const Kernels<double> double_kernels;  \
-  extern const CountKernels counting_kernels;   \
+#define MK_DECLARE(ISA)                        \
+  namespace ISA {                              \
+  extern const Kernels<float> float_kernels;   \
+  extern const Kernels<double> double_kernels; \
+  extern const CountKernels counting_kernels;  \
   }
 MK_DECLARE(generic)
 #ifdef MK_X86
@@ -85,9 +85,17 @@ template <>
 const Kernels<double>& kernels<double>() {
   return *choice().current->full;
 }
-const CountKernels& count_kernels() { return choice().current->counting; }
-const char* instruction_set() { return choice().current->name; }
-const char* available_instruction_sets() { return choice().names; }
-bool use_instruction_set(const char* name) { return choice().select(name); }
+const CountKernels& count_kernels() {
+  return choice().current->counting;
+}
+const char* instruction_set() {
+  return choice().current->name;
+}
+const char* available_instruction_sets() {
+  return choice().names;
+}
+bool use_instruction_set(const char* name) {
+  return choice().select(name);
+}
 
 }  // namespace motifkit::cpu

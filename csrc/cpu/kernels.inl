@@ -1,6 +1,6 @@
 // The inner loops, compiled once per instruction set: the including file defines MK_ISA (a namespace) and
-// MK_VECTOR_BYTES. No standard library code may appear here: an inline function instantiated under -mavx512f could be
-// the copy the linker keeps for everyone.
+// MK_VECTOR_BYTES. No standard library code may appear here: an inline function instantiated under -mavx512f
+// could be the copy the linker keeps for everyone.
 
 #include "cpu/kernels.h"
 
@@ -13,10 +13,15 @@ namespace {
 
 #include "cpu/simd.h"
 
-inline int64_t lower(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t upper(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t lower(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t upper(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
 
-// ---- words and tables ------------------------------------------------------------------------------------------------
+// ---- words and tables
+// ------------------------------------------------------------------------------------------------
 
 void words(const uint8_t* codes, int64_t length, int64_t first, int64_t count, int chunk, uint32_t row_bytes,
            uint8_t* letters, uint32_t* offsets) {
@@ -48,8 +53,8 @@ void words(const uint8_t* codes, int64_t length, int64_t first, int64_t count, i
 }
 
 template <typename T>
-void tables(const T* weight, int64_t live, int64_t width, int64_t column, int64_t columns, const T* sign, T* scratch,
-            const Tables<T>& out) {
+void tables(const T* weight, int64_t live, int64_t width, int64_t column, int64_t columns, const T* sign,
+            T* scratch, const Tables<T>& out) {
   using S = Simd<T>;
   const int lanes = out.lanes;
   const int64_t padded = static_cast<int64_t>(out.chunks) * out.chunk;
@@ -81,7 +86,8 @@ void tables(const T* weight, int64_t live, int64_t width, int64_t column, int64_
   }
 }
 
-// ---- sources of values: one call gives all lanes of a position -------------------------------------------------------
+// ---- sources of values: one call gives all lanes of a position
+// -------------------------------------------------------
 
 // Sums of table rows. kChunks fixes the number of look-ups at compile time; 0 leaves it to run time.
 template <typename T, int kVectors, int kChunks>
@@ -94,8 +100,12 @@ struct TableSource {
   int chunk, chunks;
 
   TableSource(const Tables<T>& t, const Words& w)
-      : rows(reinterpret_cast<const char*>(t.rows)), offsets(w.offsets), first(w.first), chunk_bytes(t.chunk_bytes),
-        chunk(t.chunk), chunks(t.chunks) {}
+      : rows(reinterpret_cast<const char*>(t.rows)),
+        offsets(w.offsets),
+        first(w.first),
+        chunk_bytes(t.chunk_bytes),
+        chunk(t.chunk),
+        chunks(t.chunks) {}
 
   void load(int64_t t, typename S::V (&z)[kVectors]) const {
     const uint32_t* word = offsets + (t - first);
@@ -131,17 +141,25 @@ struct RowSource {
 template <typename Body>
 void with_chunks(int chunks, Body body) {
   switch (chunks) {
-    case 2: return body.template operator()<2>();
-    case 3: return body.template operator()<3>();
-    case 4: return body.template operator()<4>();
-    case 5: return body.template operator()<5>();
-    case 6: return body.template operator()<6>();
-    case 7: return body.template operator()<7>();
-    default: return body.template operator()<0>();
+    case 2:
+      return body.template operator()<2>();
+    case 3:
+      return body.template operator()<3>();
+    case 4:
+      return body.template operator()<4>();
+    case 5:
+      return body.template operator()<5>();
+    case 6:
+      return body.template operator()<6>();
+    case 7:
+      return body.template operator()<7>();
+    default:
+      return body.template operator()<0>();
   }
 }
 
-// ---- pooling ---------------------------------------------------------------------------------------------------------
+// ---- pooling
+// ---------------------------------------------------------------------------------------------------------
 
 // Largest value so far and the lowest position that holds it, a lane each.
 template <typename T, int kVectors, bool kKeep>
@@ -207,9 +225,10 @@ void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kep
   }
 }
 
-// Overlapping windows in time that does not grow with the overlap (van Herk; Gil and Werman). The row is cut into
-// segments of one stride. A window is q = size / stride whole segments and the head (size % stride positions) of the
-// next. In blocks of q segments, q whole segments are a suffix of one block and a prefix of the next.
+// Overlapping windows in time that does not grow with the overlap (van Herk; Gil and Werman). The row is cut
+// into segments of one stride. A window is q = size / stride whole segments and the head (size % stride
+// positions) of the next. In blocks of q segments, q whole segments are a suffix of one block and a prefix of
+// the next.
 template <typename T, int kVectors, bool kKeep, typename Source>
 void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
                       int64_t kept_stride) {
@@ -233,8 +252,10 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
       const int64_t here = base + s;
       const bool empty = segment_begin(here) >= segment_end(here);
       const bool later_empty = segment_begin(here + 1) >= segment_end(here + 1);
-      if (empty) current[s] = current[s + 1];  // padding before the row; past its end no window begins
-      else if (!later_empty) current[s].combine(current[s + 1]);
+      if (empty)
+        current[s] = current[s + 1];  // padding before the row; past its end no window begins
+      else if (!later_empty)
+        current[s].combine(current[s + 1]);
     }
     Value prefix;
     bool prefix_empty = true;
@@ -252,8 +273,10 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
         } else {
           next[o].extend(source, begin + 1, end);
         }
-        if (prefix_empty) prefix = next[o];
-        else prefix.combine(next[o]);
+        if (prefix_empty)
+          prefix = next[o];
+        else
+          prefix.combine(next[o]);
         prefix_empty = false;
       }
       window.store(out, kept);
@@ -267,14 +290,19 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
 }
 
 template <typename T, int kVectors, typename Source>
-void pool(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept, int64_t kept_stride) {
+void pool(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
+          int64_t kept_stride) {
   const bool apart = tile.shape.size <= tile.shape.stride;
   if (kept != nullptr) {
-    if (apart) pool_apart<T, kVectors, true>(source, tile, out, kept, kept_stride);
-    else pool_overlapping<T, kVectors, true>(source, tile, scratch, out, kept, kept_stride);
+    if (apart)
+      pool_apart<T, kVectors, true>(source, tile, out, kept, kept_stride);
+    else
+      pool_overlapping<T, kVectors, true>(source, tile, scratch, out, kept, kept_stride);
   } else {
-    if (apart) pool_apart<T, kVectors, false>(source, tile, out, kept, kept_stride);
-    else pool_overlapping<T, kVectors, false>(source, tile, scratch, out, kept, kept_stride);
+    if (apart)
+      pool_apart<T, kVectors, false>(source, tile, out, kept, kept_stride);
+    else
+      pool_overlapping<T, kVectors, false>(source, tile, scratch, out, kept, kept_stride);
   }
 }
 
@@ -296,14 +324,15 @@ void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, T* sc
 }
 
 template <typename T>
-void pool_rows(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
-               int64_t kept_stride) {
+void pool_rows(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
+               int32_t* kept, int64_t kept_stride) {
   with_vectors<T>(lanes, [&]<int kVectors>() {
     pool<T, kVectors>(RowSource<T, kVectors>{rows, first}, tile, scratch, out, kept, kept_stride);
   });
 }
 
-// ---- convolution, best window, hits ----------------------------------------------------------------------------------
+// ---- convolution, best window, hits
+// ----------------------------------------------------------------------------------
 
 template <typename T>
 void convolve(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* bias, T* out) {
@@ -323,7 +352,8 @@ void convolve(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, co
 }
 
 template <typename T>
-void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool fresh, T* value, int32_t* position) {
+void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool fresh, T* value,
+          int32_t* position) {
   using S = Simd<T>;
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
     with_chunks(t.chunks, [&]<int kChunks>() {
@@ -337,7 +367,8 @@ void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool f
           best.index[v] = S::load_index(position + v * S::kWidth);
         }
       }
-      // Far into a sequence a new maximum is rare: look for one in a run with the maximum alone, and only then for where.
+      // Far into a sequence a new maximum is rare: look for one in a run with the maximum alone, and only
+      // then for where.
       constexpr int64_t kRun = 64;
       while (begin < end) {
         const int64_t run_end = lower(begin + kRun, end);
@@ -360,8 +391,8 @@ void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool f
 }
 
 template <typename T>
-int64_t hits(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* threshold, int32_t* lane,
-             int32_t* position, T* score) {
+int64_t hits(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* threshold,
+             int32_t* lane, int32_t* position, T* score) {
   using S = Simd<T>;
   int64_t count = 0;
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
@@ -388,7 +419,8 @@ int64_t hits(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, con
   return count;
 }
 
-// ---- layout ----------------------------------------------------------------------------------------------------------
+// ---- layout
+// ----------------------------------------------------------------------------------------------------------
 
 template <typename T>
 void affine(T* x, int64_t rows, int lanes, const T* centre, const T* scale, const T* shift, bool relu) {
@@ -435,7 +467,9 @@ inline void transpose16(__m512 (&r)[16]) {
   }
 }
 
-inline __mmask16 first_bits(int64_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
+inline __mmask16 first_bits(int64_t n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
+}
 
 void to_columns(const float* src, int64_t rows, int lanes, int64_t live, float* dst, int64_t dst_stride) {
   for (int64_t row = 0; row < rows; row += 16)
@@ -465,7 +499,8 @@ void to_rows(const float* src, const float* mask, int64_t src_stride, int64_t ro
         const int64_t at = (lane + i) * src_stride + row;
         __mmask16 keep = i < wide ? inside : 0;
         if (mask != nullptr)
-          keep = _mm512_mask_cmp_ps_mask(keep, _mm512_maskz_loadu_ps(keep, mask + at), _mm512_setzero_ps(), _CMP_GT_OQ);
+          keep = _mm512_mask_cmp_ps_mask(keep, _mm512_maskz_loadu_ps(keep, mask + at), _mm512_setzero_ps(),
+                                         _CMP_GT_OQ);
         tile[i] = _mm512_maskz_loadu_ps(keep, src + at);
       }
       transpose16(tile);
@@ -505,11 +540,12 @@ void sum_rows(const T* rows, int64_t count, int lanes, double* total) {
   }
 }
 
-// ---- gradients -------------------------------------------------------------------------------------------------------
+// ---- gradients
+// -------------------------------------------------------------------------------------------------------
 
 template <typename T>
-void scatter_windows(const Tables<T>& sums, const Words& w, const T* grad, const int32_t* kept, int64_t kept_stride,
-                     int64_t windows) {
+void scatter_windows(const Tables<T>& sums, const Words& w, const T* grad, const int32_t* kept,
+                     int64_t kept_stride, int64_t windows) {
   char* const rows = reinterpret_cast<char*>(sums.rows);
   for (int64_t j = 0; j < windows; ++j) {
     for (int lane = 0; lane < sums.lanes; ++lane) {
@@ -524,7 +560,8 @@ void scatter_windows(const Tables<T>& sums, const Words& w, const T* grad, const
 
 // Adds the lanes of z to the rows of the words of window t.
 template <typename T, int kVectors, int kChunks>
-inline void add_to_words(const Tables<T>& sums, const Words& w, int64_t t, const typename Simd<T>::V (&z)[kVectors]) {
+inline void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
+                         const typename Simd<T>::V (&z)[kVectors]) {
   using S = Simd<T>;
   const uint32_t* word = w.offsets + (t - w.first);
   char* table = reinterpret_cast<char*>(sums.rows);
@@ -532,13 +569,14 @@ inline void add_to_words(const Tables<T>& sums, const Words& w, int64_t t, const
 #pragma GCC unroll 8
   for (int j = 0; j < count; ++j, word += sums.chunk, table += sums.chunk_bytes) {
     T* row = reinterpret_cast<T*>(table + *word);
-    for (int v = 0; v < kVectors; ++v) S::store(row + v * S::kWidth, S::add(S::load(row + v * S::kWidth), z[v]));
+    for (int v = 0; v < kVectors; ++v)
+      S::store(row + v * S::kWidth, S::add(S::load(row + v * S::kWidth), z[v]));
   }
 }
 
 template <typename T>
-void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad, const int32_t* kept,
-                       int64_t kept_stride) {
+void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad,
+                       const int32_t* kept, int64_t kept_stride) {
   using S = Simd<T>;
   with_vectors<T>(sums.lanes, [&]<int kVectors>() {
     with_chunks(sums.chunks, [&]<int kChunks>() {
@@ -550,8 +588,8 @@ void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& ti
           const auto here = S::set_index(t);
           typename S::V z[kVectors];
           for (int v = 0; v < kVectors; ++v)
-            z[v] = S::select(S::equal(S::load_index(kept + v * S::kWidth), here), S::load(row + v * S::kWidth),
-                             S::set(0));
+            z[v] = S::select(S::equal(S::load_index(kept + v * S::kWidth), here),
+                             S::load(row + v * S::kWidth), S::set(0));
           add_to_words<T, kVectors, kChunks>(sums, w, t, z);
         }
       }
@@ -606,7 +644,8 @@ void fold(const Tables<T>& sums, int64_t live, int64_t width, double* out) {
   }
 }
 
-// ---- letter counts ---------------------------------------------------------------------------------------------------
+// ---- letter counts
+// ---------------------------------------------------------------------------------------------------
 
 void bit_planes(const uint8_t* codes, int64_t length, uint64_t* const planes[4]) {
   int64_t i = 0;
@@ -615,7 +654,8 @@ void bit_planes(const uint8_t* codes, int64_t length, uint64_t* const planes[4])
     const int64_t n = lower(length - i, 64);
     const __mmask64 inside = n == 64 ? ~0ull : (1ull << n) - 1;
     const __m512i letters = _mm512_maskz_loadu_epi8(inside, codes + i);
-    for (int a = 0; a < 4; ++a) planes[a][i / 64] = _mm512_mask_cmpeq_epi8_mask(inside, letters, _mm512_set1_epi8(a));
+    for (int a = 0; a < 4; ++a)
+      planes[a][i / 64] = _mm512_mask_cmpeq_epi8_mask(inside, letters, _mm512_set1_epi8(a));
   }
 #else
 #if MK_VECTOR_BYTES == 32
@@ -663,7 +703,8 @@ void multiply(const double* x, const double* c, int64_t rows, int64_t size, doub
     for (int64_t i = 0; i < size; i += 4) {  // size is a multiple of four
       const double* w = x + row * size + i;
       const double *c0 = c + i * size, *c1 = c0 + size, *c2 = c1 + size, *c3 = c2 + size;
-      for (int64_t j = 0; j < size; ++j) sums[j] += w[0] * c0[j] + w[1] * c1[j] + (w[2] * c2[j] + w[3] * c3[j]);
+      for (int64_t j = 0; j < size; ++j)
+        sums[j] += w[0] * c0[j] + w[1] * c1[j] + (w[2] * c2[j] + w[3] * c3[j]);
     }
   }
 }
@@ -672,9 +713,21 @@ void multiply(const double* x, const double* c, int64_t rows, int64_t size, doub
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {words,    tables<T>,     pool_tables<T>, pool_rows<T>,       convolve<T>,          best<T>,         hits<T>,
-          affine<T>, to_columns,   to_rows,        sum_rows<T>,        scatter_windows<T>,   scatter_positions<T>,
-          scatter_rows<T>, fold<T>};
+  return {words,
+          tables<T>,
+          pool_tables<T>,
+          pool_rows<T>,
+          convolve<T>,
+          best<T>,
+          hits<T>,
+          affine<T>,
+          to_columns,
+          to_rows,
+          sum_rows<T>,
+          scatter_windows<T>,
+          scatter_positions<T>,
+          scatter_rows<T>,
+          fold<T>};
 }
 
 extern const Kernels<float> float_kernels;

@@ -18,7 +18,8 @@ void max_pool1d(const MaxPoolParams<T>& p) {
       const int64_t block = unit / tiling.tiles, first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
       const PoolTile tile = tiling.tile(unit % tiling.tiles);
-      const int64_t from = tiling.first_position(tile), to = tiling.end_position(tile), count = tile.end - tile.begin;
+      const int64_t from = tiling.first_position(tile), to = tiling.end_position(tile),
+                    count = tile.end - tile.begin;
       k.to_rows(p.x + first * p.length + from, nullptr, p.length, to - from, lanes, live, rows.get());
       k.pool_rows(rows.get(), from, lanes, tile, scratch.get(), pooled.get(),
                   p.indices == nullptr ? nullptr : kept.get(), lanes);

@@ -8,7 +8,8 @@ namespace motifkit::cpu::vpopcntdq {
 void pair_counts(const uint64_t* const planes[4], int64_t words, int64_t lags, int64_t* counts) {
   for (int64_t lag = 0; lag < lags; ++lag) {
     const int64_t skip = lag / 64;
-    const __m512i down = _mm512_set1_epi64(lag % 64), up = _mm512_set1_epi64(64 - lag % 64);  // a shift by 64 gives 0
+    const __m512i down = _mm512_set1_epi64(lag % 64),
+                  up = _mm512_set1_epi64(64 - lag % 64);  // a shift by 64 gives 0
     __m512i sum[16];
     for (__m512i& s : sum) s = _mm512_setzero_si512();
     for (int64_t i = 0; i < words; i += 8) {

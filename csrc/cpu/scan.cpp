@@ -8,8 +8,8 @@
 namespace motifkit::cpu {
 namespace {
 
-// One lane is one filter on one strand, cut to the columns that are not zero. Narrow motifs in a wide weight tensor
-// then cost what their own width asks for: lanes of like extent share a block.
+// One lane is one filter on one strand, cut to the columns that are not zero. Narrow motifs in a wide weight
+// tensor then cost what their own width asks for: lanes of like extent share a block.
 template <typename T>
 class Lanes {
  public:
@@ -49,7 +49,8 @@ class Lanes {
     int64_t begin = width_ - 1, end = 1;
     for (int letter = 0; letter < 4; ++letter)
       for (int64_t k = 0; k < width_; ++k) {
-        const T value = strand > 0 ? weight[letter * width_ + k] : weight[(3 - letter) * width_ + width_ - 1 - k];
+        const T value =
+            strand > 0 ? weight[letter * width_ + k] : weight[(3 - letter) * width_ + width_ - 1 - k];
         unsorted_[at + letter * width_ + k] = value;
         if (value == 0) continue;
         begin = std::min(begin, k);
@@ -73,7 +74,8 @@ class Lanes {
 template <typename T>
 struct ScanBlock {
   ScanBlock(const Lanes<T>& lanes, const ConvShape& conv, int64_t first, int64_t live, int width)
-      : columns(lanes.columns(first, live)), shift(columns.first - conv.pad_left),
+      : columns(lanes.columns(first, live)),
+        shift(columns.first - conv.pad_left),
         tables(columns.second - columns.first,
                choose_chunk<T>(columns.second - columns.first, conv.batch * conv.out_length(), false)) {
     T ones[kBlockLanes];
@@ -113,8 +115,8 @@ void scan(const ScanParams<T>& p) {
         const int64_t at = unit % units, sequence = at / spans.per_sequence, span = at % spans.per_sequence;
         for (int64_t from = spans.begin(span); from < spans.end(span); from += kTilePositions) {
           const int64_t to = std::min(from + kTilePositions, spans.end(span));
-          const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to, tables.shift,
-                                          tables.tables);
+          const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to,
+                                          tables.shift, tables.tables);
           kernels<T>().best(tables.tables.get(), words, from, to, from == spans.begin(span),
                             value.get() + at * padded + first, position.get() + at * padded + first);
         }
@@ -187,14 +189,16 @@ template <typename T>
 int64_t scan_hits(const ScanHitsParams<T>& p) {
   const Lanes<T> lanes(p.conv, p.weight, p.strands);
   const Blocks blocks(lanes.count());
-  // A share is a run of sequences, or of windows of a long one; each thread takes every block over its shares.
+  // A share is a run of sequences, or of windows of a long one; each thread takes every block over its
+  // shares.
   const Spans spans(p.conv, int64_t{1} << 16);
   const int64_t units = p.conv.batch * spans.per_sequence;
   std::vector<std::vector<Hit<T>>> found(units);
   parallel_for(p.threads, units, [&](int64_t begin, int64_t end) {
     WordBuffer buffer(kTilePositions, p.conv.width);
     constexpr int64_t kStep = 256;  // windows whose hits are taken out at once
-    const auto lane = allocate<int32_t>(kStep * kBlockLanes), position = allocate<int32_t>(kStep * kBlockLanes);
+    const auto lane = allocate<int32_t>(kStep * kBlockLanes),
+               position = allocate<int32_t>(kStep * kBlockLanes);
     const auto score = allocate<T>(kStep * kBlockLanes);
     for (int64_t block = 0; block < blocks.count(); ++block) {
       const int64_t first = blocks.first(block), live = blocks.live(block);
@@ -203,7 +207,8 @@ int64_t scan_hits(const ScanHitsParams<T>& p) {
       for (int i = 0; i < kBlockLanes; ++i) {
         const int64_t f = i < live ? lanes.filter(first + i) : 0;
         bias[i] = i < live && p.bias != nullptr ? p.bias[f] : 0;
-        // Below the threshold by the rounding of bias + score; the sum itself is compared when it is taken out.
+        // Below the threshold by the rounding of bias + score; the sum itself is compared when it is taken
+        // out.
         const T wanted = i < live ? p.threshold[f] - bias[i] : std::numeric_limits<T>::infinity();
         const T slack = (std::abs(wanted) + std::abs(bias[i])) * 2 * std::numeric_limits<T>::epsilon();
         bar[i] = bias[i] == 0 || !(slack < std::numeric_limits<T>::infinity()) ? wanted : wanted - slack;
@@ -212,11 +217,12 @@ int64_t scan_hits(const ScanHitsParams<T>& p) {
         const int64_t sequence = unit / spans.per_sequence, span = unit % spans.per_sequence;
         for (int64_t from = spans.begin(span); from < spans.end(span); from += kTilePositions) {
           const int64_t to = std::min(from + kTilePositions, spans.end(span));
-          const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to, tables.shift,
-                                          tables.tables);
+          const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to,
+                                          tables.shift, tables.tables);
           for (int64_t step = from; step < to; step += kStep) {
-            const int64_t count = kernels<T>().hits(tables.tables.get(), words, step, std::min(step + kStep, to), bar,
-                                                    lane.get(), position.get(), score.get());
+            const int64_t count =
+                kernels<T>().hits(tables.tables.get(), words, step, std::min(step + kStep, to), bar,
+                                  lane.get(), position.get(), score.get());
             for (int64_t i = 0; i < count; ++i) {
               const int64_t f = lanes.filter(first + lane[i]);
               const T total = score[i] + bias[lane[i]];
@@ -227,7 +233,8 @@ int64_t scan_hits(const ScanHitsParams<T>& p) {
         }
       }
     }
-    for (int64_t unit = begin; unit < end; ++unit) std::sort(found[unit].begin(), found[unit].end(), in_order<T>);
+    for (int64_t unit = begin; unit < end; ++unit)
+      std::sort(found[unit].begin(), found[unit].end(), in_order<T>);
   });
   std::vector<int64_t> start(p.conv.batch + 1, 0);
   for (int64_t sequence = 0; sequence < p.conv.batch; ++sequence) {

@@ -1,7 +1,9 @@
-// One vector of T, at the width of the instruction set this file is compiled for. Included only by kernels.inl, inside
-// the namespace of that instruction set, so that no inline function of one build can stand in for another's.
+// One vector of T, at the width of the instruction set this file is compiled for. Included only by
+// kernels.inl, inside the namespace of that instruction set, so that no inline function of one build can
+// stand in for another's.
 //
-// GCC vector extensions serve every target; AVX-512 keeps comparison results in mask registers, so float has its own.
+// GCC vector extensions serve every target; AVX-512 keeps comparison results in mask registers, so float has
+// its own.
 
 template <typename T>
 struct IndexType;

@@ -1,6 +1,6 @@
-// How often each pair of letters stands at each pair of window positions. A pair (a at k, b at l) depends on the lag
-// l - k but for the windows at the ends: count each lag over whole sequences with bit planes and popcounts, then take
-// away the few pairs near the ends that position k never sees.
+// How often each pair of letters stands at each pair of window positions. A pair (a at k, b at l) depends on
+// the lag l - k but for the windows at the ends: count each lag over whole sequences with bit planes and
+// popcounts, then take away the few pairs near the ends that position k never sees.
 #include "ops/window_counts.h"
 
 #include <numeric>
@@ -13,7 +13,8 @@ namespace {
 constexpr int kPairs = 16;
 constexpr int64_t kPlaneWords = 256;  // four planes of these stay in the first-level cache
 
-// Pairs whose first letter is one of the first (or last) letters of a sequence: counts[(edge * edge + lag) * 16 + pair].
+// Pairs whose first letter is one of the first (or last) letters of a sequence: counts[(edge * edge + lag) *
+// 16 + pair].
 struct EdgeCounts {
   explicit EdgeCounts(int64_t letters) : letters(letters), counts(letters * letters * kPairs) {}
   int64_t* at(int64_t index, int64_t lag) { return counts.data() + (index * letters + lag) * kPairs; }
@@ -26,7 +27,8 @@ struct EdgeCounts {
 
 struct Counts {
   Counts(const ConvShape& conv)
-      : lags(conv.width * kPairs), prefix(std::max<int64_t>(0, conv.width - 1 - conv.pad_left)),
+      : lags(conv.width * kPairs),
+        prefix(std::max<int64_t>(0, conv.width - 1 - conv.pad_left)),
         suffix(std::max<int64_t>(0, conv.width - 1 - conv.pad_right)) {}
   std::vector<int64_t> lags;
   EdgeCounts prefix;  // index i: the letter at i
@@ -50,8 +52,8 @@ void count_range(const WindowCountsParams& p, int64_t begin, int64_t end, Counts
   const auto& k = count_kernels();
   const int64_t width = p.conv.width, length = p.conv.length;
   const int64_t slack = width / 64 + 10;  // words read past the last one counted
-  // Sequences side by side, far enough apart that no lag reaches the next; a long one in pieces, each with the letters
-  // its last pairs need behind it.
+  // Sequences side by side, far enough apart that no lag reaches the next; a long one in pieces, each with
+  // the letters its last pairs need behind it.
   const int64_t piece = std::min(length, kPlaneWords * 64);
   const int64_t piece_words = (piece + 63) / 64, spacing = (piece + width - 1 + 63) / 64;
   const int64_t together = piece < length ? 1 : std::max<int64_t>(1, kPlaneWords / spacing);
@@ -90,7 +92,8 @@ void assemble(const ConvShape& conv, Counts& counts, int64_t* gram) {
         const int64_t gained = k - 1 - conv.pad_left;  // now before the first window's letter k
         if (gained >= 0) add(front, counts.prefix.at(gained, lag), 1);
         const int64_t returned = width - 1 - k - conv.pad_right;  // now within the last window's reach
-        if (returned >= lag && returned < counts.suffix.letters) add(back, counts.suffix.at(returned, lag), -1);
+        if (returned >= lag && returned < counts.suffix.letters)
+          add(back, counts.suffix.at(returned, lag), -1);
       }
       for (int a = 0; a < 4; ++a)
         for (int b = 0; b < 4; ++b) {
@@ -131,7 +134,8 @@ void batch_statistics(const BatchStatisticsParams& p) {
   for (int64_t i = 0; i < size; ++i) frequency[i] = static_cast<double>(p.gram[i * size + i]) / windows;
   for (int64_t i = 0; i < size; ++i)
     for (int64_t j = 0; j < size; ++j)
-      covariance[i * size + j] = static_cast<double>(p.gram[i * size + j]) / windows - frequency[i] * frequency[j];
+      covariance[i * size + j] =
+          static_cast<double>(p.gram[i * size + j]) / windows - frequency[i] * frequency[j];
   parallel_for(p.filters * size * size > 1000000 ? p.threads : 1, p.filters, [&](int64_t begin, int64_t end) {
     count_kernels().multiply(p.weight + begin * size, covariance.get(), end - begin, size,
                              p.weight_cov + begin * size);

@@ -7,15 +7,15 @@ namespace motifkit {
 
 struct AlignParams {
   int64_t batch, length, hits, filters, width;
-  int64_t offset;           // added to a hit's position to find the window's first letter (before any reversal)
-  const uint8_t* codes;     // (batch, length), rows `codes_stride` letters apart
+  int64_t offset;        // added to a hit's position to find the window's first letter (before any reversal)
+  const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
   int64_t codes_stride;
   const int64_t* sequence;  // (hits) each
   const int64_t* filter;
   const int64_t* position;
   const int8_t* strand;
-  const double* weights;    // (hits), or null for one each
-  double* counts;           // (filters, 4, width)
+  const double* weights;  // (hits), or null for one each
+  double* counts;         // (filters, 4, width)
 };
 
 namespace cpu {

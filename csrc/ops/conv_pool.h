@@ -16,14 +16,14 @@ struct ConvPoolParams {
   PoolShape pool;
   const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
   int64_t codes_stride;
-  const T* weight;       // (filters, 4, width)
-  const T* centre;       // (filters): subtracted from the convolution; batch-norm mean less the bias
-  const T* scale;        // (filters): multiplies what is left; its sign decides between maximum and minimum
-  const T* shift;        // (filters): added last
-  bool minimum;          // pool the smallest affine value instead of the largest
+  const T* weight;  // (filters, 4, width)
+  const T* centre;  // (filters): subtracted from the convolution; batch-norm mean less the bias
+  const T* scale;   // (filters): multiplies what is left; its sign decides between maximum and minimum
+  const T* shift;   // (filters): added last
+  bool minimum;     // pool the smallest affine value instead of the largest
   Activation activation;
-  T* out;                // (batch, filters, pool.out_length)
-  int32_t* kept;         // (batch, pool.out_length, padded filters): position kept of each window; may be null
+  T* out;         // (batch, filters, pool.out_length)
+  int32_t* kept;  // (batch, pool.out_length, padded filters): position kept of each window; may be null
   int threads;
 };
 
@@ -33,13 +33,13 @@ struct ConvPoolGradParams {
   PoolShape pool;
   const uint8_t* codes;
   int64_t codes_stride;
-  const T* weight;         // (filters, 4, width)
-  const T* grad;           // (batch, filters, pool.out_length): gradient of `out`
-  const T* out;            // as forward returned it; read only for kRelu
-  const int32_t* kept;     // as forward returned it
+  const T* weight;      // (filters, 4, width)
+  const T* grad;        // (batch, filters, pool.out_length): gradient of `out`
+  const T* out;         // as forward returned it; read only for kRelu
+  const int32_t* kept;  // as forward returned it
   Activation activation;
-  double* scattered;       // (filters, 4, width): gradient at the kept positions, summed over their windows
-  double* total;           // (filters): gradient summed over all windows
+  double* scattered;  // (filters, 4, width): gradient at the kept positions, summed over their windows
+  double* total;      // (filters): gradient summed over all windows
   int threads;
 };
 

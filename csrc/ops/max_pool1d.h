@@ -1,4 +1,5 @@
-// max_pool1d: the largest value of each window and where it stood, in time that does not grow with the overlap.
+// max_pool1d: the largest value of each window and where it stood, in time that does not grow with the
+// overlap.
 #pragma once
 
 #include "common/geometry.h"
@@ -8,7 +9,7 @@ namespace motifkit {
 template <typename T>
 struct MaxPoolParams {
   PoolShape pool;
-  int64_t rows;      // batch * channels
+  int64_t rows;  // batch * channels
   int64_t length;
   const T* x;        // (rows, length)
   T* out;            // (rows, pool.out_length)

@@ -10,9 +10,9 @@ struct OneHotConvParams {
   ConvShape conv;
   const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
   int64_t codes_stride;
-  const T* weight;       // (filters, 4, width)
-  const T* bias;         // (filters), or null
-  T* out;                // (batch, filters, out_length)
+  const T* weight;  // (filters, 4, width)
+  const T* bias;    // (filters), or null
+  T* out;           // (batch, filters, out_length)
   int threads;
 };
 
@@ -21,9 +21,9 @@ struct OneHotConvGradParams {
   ConvShape conv;
   const uint8_t* codes;
   int64_t codes_stride;
-  const T* grad;         // (batch, filters, out_length)
-  double* grad_weight;   // (filters, 4, width)
-  double* grad_bias;     // (filters)
+  const T* grad;        // (batch, filters, out_length)
+  double* grad_weight;  // (filters, 4, width)
+  double* grad_bias;    // (filters)
   int threads;
 };
 

@@ -12,12 +12,12 @@ struct ScanParams {
   ConvShape conv;
   const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
   int64_t codes_stride;
-  const T* weight;       // (filters, 4, width)
-  const T* bias;         // (filters), or null
+  const T* weight;  // (filters, 4, width)
+  const T* bias;    // (filters), or null
   Strands strands;
-  T* score;              // (batch, filters)
-  int64_t* position;     // (batch, filters): first letter of the window, negative inside the left padding
-  int8_t* strand;        // (batch, filters): +1 or -1
+  T* score;           // (batch, filters)
+  int64_t* position;  // (batch, filters): first letter of the window, negative inside the left padding
+  int8_t* strand;     // (batch, filters): +1 or -1
   int threads;
 };
 
@@ -28,11 +28,11 @@ struct ScanHitsParams {
   int64_t codes_stride;
   const T* weight;
   const T* bias;
-  const T* threshold;       // (filters): a hit scores strictly more
+  const T* threshold;  // (filters): a hit scores strictly more
   Strands strands;
-  int64_t max_per_sequence; // best hits kept of each sequence and filter; 0 keeps all
-  int64_t capacity;         // room in the arrays below
-  int64_t* sequence;        // ordered by sequence, filter, position, forward strand first
+  int64_t max_per_sequence;  // best hits kept of each sequence and filter; 0 keeps all
+  int64_t capacity;          // room in the arrays below
+  int64_t* sequence;         // ordered by sequence, filter, position, forward strand first
   int64_t* filter;
   int64_t* position;
   int8_t* strand;

@@ -101,9 +101,7 @@ class SequenceDataset:
         try:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format") != _FORMAT:
-                    raise InputError(
-                        f"{path}: not a motifkit data set; make one with 'motifkit prepare'"
-                    )
+                    raise InputError(f"{path}: not a motifkit data set; make one with 'motifkit prepare'")
                 placements = file["placements"][:] if "placements" in file else None
                 dataset = cls(
                     torch.from_numpy(file["codes"][:]),
@@ -137,7 +135,4 @@ def random_splits(
     order = generator.permutation(count)
     ends = np.round(np.cumsum(fractions) * count).astype(int)
     parts = np.split(order, ends[:2])
-    return {
-        name: torch.from_numpy(np.sort(part))
-        for name, part in zip(SPLITS, parts, strict=True)
-    }
+    return {name: torch.from_numpy(np.sort(part)) for name, part in zip(SPLITS, parts, strict=True)}

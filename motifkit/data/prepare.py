@@ -126,9 +126,7 @@ def _read_table(path, sequence_column, label_columns) -> _Labelled:
     ]
     for name in labels:
         if name not in frame.columns:
-            raise InputError(
-                f"{path}: no column {name!r}; it has {', '.join(map(str, frame.columns))}"
-            )
+            raise InputError(f"{path}: no column {name!r}; it has {', '.join(map(str, frame.columns))}")
     targets = np.zeros((len(frame), len(labels)))
     for index, name in enumerate(labels):
         values = pandas.to_numeric(frame[name], errors="coerce")
@@ -145,16 +143,12 @@ def _read_table(path, sequence_column, label_columns) -> _Labelled:
 def _sequence_column(path, frame, wanted) -> str:
     if wanted is not None:
         if wanted not in frame.columns:
-            raise InputError(
-                f"{path}: no column {wanted!r}; it has {', '.join(map(str, frame.columns))}"
-            )
+            raise InputError(f"{path}: no column {wanted!r}; it has {', '.join(map(str, frame.columns))}")
         return wanted
     for name in frame.columns:
         if str(name).lower() in _SEQUENCE_COLUMNS:
             return name
-    raise InputError(
-        f"{path}: no column named sequence, seq or dna; name it with --sequence-column"
-    )
+    raise InputError(f"{path}: no column named sequence, seq or dna; name it with --sequence-column")
 
 
 def _encode_rows(path, rows: list[str]) -> Tensor:
@@ -192,9 +186,7 @@ def _merge(parts: list[_Labelled], paths: Paths, class_names: list[str] | None =
     columns = []
     for part, name, path in zip(parts, names, paths, strict=True):
         if name not in known:
-            raise InputError(
-                f"{path}: unknown class {name!r}; the classes are {', '.join(known)}"
-            )
+            raise InputError(f"{path}: unknown class {name!r}; the classes are {', '.join(known)}")
         if len(part.class_names) > 1:
             raise InputError(
                 f"{path}: has label columns {', '.join(part.class_names)}; of several tables each may"
@@ -232,9 +224,7 @@ def _one_class(bound: np.ndarray, index: int, classes: int) -> np.ndarray:
 
 def _stack(parts: list[Tensor]) -> Tensor:
     length = max(part.shape[1] for part in parts)
-    return torch.cat(
-        [torch.nn.functional.pad(part, (0, length - part.shape[1]), value=N) for part in parts]
-    )
+    return torch.cat([torch.nn.functional.pad(part, (0, length - part.shape[1]), value=N) for part in parts])
 
 
 def _refuse_constant(main: _Labelled) -> None:

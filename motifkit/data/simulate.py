@@ -67,9 +67,7 @@ def simulate(
             f"length {length} cannot hold {most} motifs of up to {widths.max()} letters with gaps of "
             f"{minimum_gap}; it must be at least {needed}"
         )
-    background, choice, gaps, letters, split = (
-        np.random.default_rng([seed, stream]) for stream in range(5)
-    )
+    background, choice, gaps, letters, split = (np.random.default_rng([seed, stream]) for stream in range(5))
     codes = background.integers(0, 4, (n, length), dtype=np.uint8)
     placed = _place(n, length, widths, probabilities, minimum_gap, choice, gaps)
     _write(codes, placed, motifs, letters)

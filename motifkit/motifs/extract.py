@@ -96,7 +96,9 @@ def as_sequences(sequences: Tensor | Sequence[str] | SequenceDataset) -> Tensor:
     """Codes of anything extract_motifs takes."""
     if isinstance(sequences, SequenceDataset):
         return sequences.codes[sequences.splits["test"]]
-    return sequences if isinstance(sequences, Tensor) and sequences.dtype == torch.uint8 else encode(sequences)
+    return (
+        sequences if isinstance(sequences, Tensor) and sequences.dtype == torch.uint8 else encode(sequences)
+    )
 
 
 @dataclass

@@ -89,9 +89,7 @@ def filter_bank(
         bank = _fold(name, conv, norm, activation)
     if device is None:
         return bank
-    return FilterBank(
-        bank.weight.to(device), bank.bias.to(device), bank.padding, bank.activation, bank.layer
-    )
+    return FilterBank(bank.weight.to(device), bank.bias.to(device), bank.padding, bank.activation, bank.layer)
 
 
 def _find(model: nn.Module, layer: str | None):

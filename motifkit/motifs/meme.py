@@ -33,7 +33,7 @@ def read_meme(path: str | os.PathLike[str]) -> MotifSet:
         number += 1
         if line.startswith("ALPHABET"):
             letters = line.split("=")[-1].strip().replace("U", "T")
-            if letters and not line.startswith("ALPHABET \"") and letters != "ACGT":
+            if letters and not line.startswith('ALPHABET "') and letters != "ACGT":
                 raise InputError(f"{path}: line {number}: alphabet {letters!r}, expected ACGT or ACGU")
         elif line.startswith("MOTIF"):
             words = line.split(maxsplit=2)[1:]

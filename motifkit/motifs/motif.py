@@ -163,7 +163,11 @@ class MotifSet(Sequence[Motif]):
 
     @classmethod
     def from_jaspar(
-        cls, release: str = "JASPAR2016", *, tax_group: str = "vertebrates", collection: str = "CORE"
+        cls,
+        release: str = "JASPAR2016",
+        *,
+        tax_group: str = "vertebrates",
+        collection: str = "CORE",
     ) -> "MotifSet":
         """The latest version of every profile of a JASPAR release, from pyjaspar's offline copy."""
         from motifkit.motifs.jaspar import load_jaspar

@@ -162,4 +162,3 @@ def _overlaps(hits, width, sequence, start, widths, shape):
     )
     enough = 2 * shared >= np.minimum(width, widths[placement])
     return hit[enough], placement[enough]
-

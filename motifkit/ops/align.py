@@ -82,7 +82,15 @@ def align(
     if differentiable or not _native.serves(codes):
         return reference(codes, hits, width, offset=offset, weights=weights, filters=filters)
     return torch.ops.motifkit.align(
-        codes, hits.sequence, hits.filter, hits.position, hits.strand, weights, filters, width, offset
+        codes,
+        hits.sequence,
+        hits.filter,
+        hits.position,
+        hits.strand,
+        weights,
+        filters,
+        width,
+        offset,
     )
 
 
@@ -94,9 +102,7 @@ def _filters(hits: Hits, filters: int | None) -> int:
 
 def _forward(codes, sequence, filter, position, strand, weights, filters, width, offset):
     counts = torch.empty(filters, 4, width, dtype=torch.float64)
-    sequence, filter, position, strand = (
-        x.contiguous() for x in (sequence, filter, position, strand)
-    )
+    sequence, filter, position, strand = (x.contiguous() for x in (sequence, filter, position, strand))
     weights = _common.widened(weights, torch.float64)
     _native.module().align(
         codes.shape[0], codes.shape[1], len(sequence), filters, width, offset, codes.data_ptr(),
@@ -110,7 +116,7 @@ _common.define(
     "align(Tensor codes, Tensor sequence, Tensor filter, Tensor position, Tensor strand,"
     " Tensor? weights, int filters, int width, int offset) -> Tensor",
     cpu=_forward,
-    fake=lambda codes, sequence, filter, position, strand, weights, filters, width, offset: (
-        codes.new_empty(filters, 4, width, dtype=torch.float64)
+    fake=lambda codes, sequence, filter, position, strand, weights, filters, width, offset: codes.new_empty(
+        filters, 4, width, dtype=torch.float64
     ),
 )

@@ -1,4 +1,5 @@
-"""conv_pool: convolution, batch norm, activation and max-pool in one pass, nothing of the sequences' length stored.
+"""conv_pool: convolution, batch norm, activation and max-pool in one pass, with nothing as long as
+the sequences ever stored.
 
 The affine y = g (z - m) / sqrt(v + eps) + b and every activation offered keep or reverse the order of
 values, so the pool can be taken over the convolution z itself: its maximum where g >= 0, its minimum where
@@ -55,9 +56,7 @@ def reference(
     wide = [_common.widened(x, dtype) for x in (weight, bias, norm_weight, norm_bias)]
     z = onehot_conv1d.reference(codes, wide[0], wide[1], padding)
     if _has_norm(norm_weight, norm_bias, running_mean, running_var):
-        z = F.batch_norm(
-            z, running_mean, running_var, wide[2], wide[3], training, momentum, eps
-        )
+        z = F.batch_norm(z, running_mean, running_var, wide[2], wide[3], training, momentum, eps)
     y = ACTIVATIONS[activation](z)
     if (pool_size, pool_stride or pool_size, pool_padding) != (1, 1, 0):
         y = F.max_pool1d(y, pool_size, pool_stride, pool_padding)
@@ -271,9 +270,7 @@ def _forward(
     if shift is None:
         shift = weight.new_zeros(filters)
     out = weight.new_empty(batch, filters, pooled)
-    kept = torch.empty(
-        (batch, pooled, native.padded_filters(filters)) if keep else (0,), dtype=torch.int32
-    )
+    kept = torch.empty((batch, pooled, native.padded_filters(filters)) if keep else (0,), dtype=torch.int32)
     _native.function("conv_pool", weight.dtype)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), centre.data_ptr(), scale.data_ptr(),
         shift.data_ptr(), out.data_ptr(), kept.data_ptr() if keep else 0, *geometry, minimum, relu,
@@ -299,7 +296,12 @@ def _backward(
     )  # fmt: skip
     dtype = weight.dtype
     if not normalised:
-        return scattered.view_as(weight).to(dtype), total.to(dtype), total.to(dtype), total.to(dtype)
+        return (
+            scattered.view_as(weight).to(dtype),
+            total.to(dtype),
+            total.to(dtype),
+            total.to(dtype),
+        )
     rstd = (variance.double() + eps).rsqrt()
     scale = rstd if norm_weight is None else rstd * norm_weight
     centre = mean.double() if bias is None or gram is not None else mean.double() - bias
@@ -326,9 +328,7 @@ def _save(ctx, inputs, output):
     out, kept, mean, variance, weight_cov = output
     # Without relu the output is not read again: an empty stand-in keeps the shape of the call.
     saved_out = out if relu else out.new_empty(0)
-    ctx.save_for_backward(
-        saved_out, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram
-    )
+    ctx.save_for_backward(saved_out, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram)
     normalised = gram is not None or running_mean is not None
     ctx.scalars = windows, normalised, eps, left, right, size, stride, padding, relu
     ctx.given = bias is not None, norm_weight is not None, norm_bias is not None

@@ -46,9 +46,7 @@ def strand_code(strands: str) -> int:
     return STRANDS[strands]
 
 
-def window_gradient(
-    codes: Tensor, hits: Hits, grad: Tensor, filters: int, width: int
-) -> Tensor:
+def window_gradient(codes: Tensor, hits: Hits, grad: Tensor, filters: int, width: int) -> Tensor:
     """Gradient (filters, 4, width) of filters whose windows `hits` received the gradients `grad`."""
     return torch.ops.motifkit.align(
         codes, hits.sequence, hits.filter, hits.position, hits.strand, grad, filters, width, 0

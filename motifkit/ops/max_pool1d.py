@@ -17,9 +17,7 @@ def reference(
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The plain-PyTorch twin of max_pool1d."""
-    return F.max_pool1d(
-        x, kernel_size, stride, padding, ceil_mode=ceil_mode, return_indices=return_indices
-    )
+    return F.max_pool1d(x, kernel_size, stride, padding, ceil_mode=ceil_mode, return_indices=return_indices)
 
 
 def max_pool1d(

@@ -10,9 +10,7 @@ from motifkit.ops._common import Padding
 from motifkit.sequences import one_hot
 
 
-def reference(
-    codes: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Padding = "same"
-) -> Tensor:
+def reference(codes: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Padding = "same") -> Tensor:
     """The plain-PyTorch twin of onehot_conv1d."""
     x = codes if codes.is_floating_point() else one_hot(codes, _common.compute_dtype(weight.dtype))
     dtype = _common.compute_dtype(weight.dtype)
@@ -130,15 +128,12 @@ def _setup_context(ctx, inputs, output):
 
 
 def _registered_backward(ctx, grad):
-    weight, bias = torch.ops.motifkit.onehot_conv1d_backward(
-        ctx.saved_tensors[0], grad, *ctx.geometry
-    )
+    weight, bias = torch.ops.motifkit.onehot_conv1d_backward(ctx.saved_tensors[0], grad, *ctx.geometry)
     return None, weight, bias if ctx.has_bias else None, None, None
 
 
 _common.define(
-    "onehot_conv1d_backward(Tensor codes, Tensor grad, int width, int left, int right)"
-    " -> (Tensor, Tensor)",
+    "onehot_conv1d_backward(Tensor codes, Tensor grad, int width, int left, int right) -> (Tensor, Tensor)",
     cpu=_backward,
     fake=lambda codes, grad, width, left, right: (
         grad.new_empty(grad.shape[1], 4, width),

@@ -32,9 +32,7 @@ def reference(
         if best is None:
             best = found
             continue
-        better = (found.score > best.score) | (
-            (found.score == best.score) & (found.position < best.position)
-        )
+        better = (found.score > best.score) | ((found.score == best.score) & (found.position < best.position))
         best = ScanResult(*(torch.where(better, a, b) for a, b in zip(found, best, strict=True)))
     return best
 

@@ -74,4 +74,3 @@ def scores(probabilities: Tensor, targets: Tensor, class_names: list[str]) -> di
 def _mean(values) -> float:
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
-

@@ -182,6 +182,7 @@ class History:
         self.rows: list[dict[str, float]] = read_history(path) if path.exists() else []
 
     def add(self, epoch: int, train_loss: float, valid_loss: float, seconds: float) -> None:
+        """Append an epoch (from 1) and write the file again."""
         self.rows = [row for row in self.rows if row["epoch"] < epoch]  # a resumed epoch is redone
         lowest = min((row["valid_loss"] for row in self.rows), default=math.inf)
         self.rows.append(

@@ -1,0 +1,147 @@
+"""Sequence logos: letter outlines once, each letter a scaled copy, as SVG or on a matplotlib sheet."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from motifkit.errors import InputError, require
+from motifkit.files import written
+from motifkit.motifs.motif import ALPHABET, Motif, MotifSet
+
+# Colours that stay apart for readers who do not tell red from green.
+COLOURS = {"A": "#0a8f3c", "C": "#1f5fd0", "G": "#e08a00", "T": "#c8102e"}
+_LEAST_BITS = 0.01  # smaller letters are not drawn
+
+
+@cache
+def glyph(letter: str) -> str:
+    """SVG path of a letter filling the unit square, the origin at its top left."""
+    outline = _outline(letter)
+    vertices, codes = outline.vertices, outline.codes
+    commands = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
+    points = {1: 1, 2: 1, 3: 2, 4: 3, 79: 0}
+    parts, i = [], 0
+    while i < len(codes):
+        code = int(codes[i])
+        used = vertices[i : i + points[code]]
+        parts.append(commands[code] + " ".join(f"{x:.3f} {1 - y:.3f}" for x, y in used))
+        i += max(points[code], 1)
+    return "".join(parts)
+
+
+@cache
+def _outline(letter: str):
+    """A bold outline scaled to the unit square."""
+    require("matplotlib", "motifs")
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.path import Path as Outline
+    from matplotlib.textpath import TextPath
+
+    path = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    vertices = path.vertices.copy()
+    box = vertices[path.codes != Outline.CLOSEPOLY]
+    low, high = box.min(0), box.max(0)
+    vertices = (vertices - low) / (high - low)
+    return Outline(vertices, path.codes)
+
+
+def stacks(motif: Motif) -> list[list[tuple[str, float, float]]]:
+    """For each column its letters from the bottom up: (letter, bottom, height), in bits."""
+    out = []
+    for p, bits in zip(motif.ppm.T, motif.information, strict=True):
+        column, bottom = [], 0.0
+        for row in np.argsort(p, kind="stable"):
+            height = float(p[row] * bits)
+            if height >= _LEAST_BITS:
+                column.append((ALPHABET[row], bottom, height))
+                bottom += height
+        out.append(column)
+    return out
+
+
+def svg_symbols() -> str:
+    """The four letters as <symbol> elements; a page needs them once."""
+    return "".join(
+        f'<symbol id="nt{letter}" viewBox="0 0 1 1" preserveAspectRatio="none">'
+        f'<path d="{glyph(letter)}" fill="{COLOURS[letter]}"/></symbol>'
+        for letter in ALPHABET
+    )
+
+
+def svg(
+    motif: Motif,
+    *,
+    column: float = 16,
+    height: float = 56,
+    before: int = 0,
+    total: int | None = None,
+) -> str:
+    """An <svg> that draws the motif with the symbols of `svg_symbols`, 2 bits high.
+
+    `before` empty columns stand on its left, in a drawing `total` columns wide, so that two motifs can
+    be set one above the other, aligned.
+    """
+    columns = max(total or 0, before + len(motif))
+    scale = height / 2
+    parts = []
+    for index, stack in enumerate(stacks(motif)):
+        x = (before + index) * column
+        for letter, bottom, tall in stack:
+            y = height - (bottom + tall) * scale
+            parts.append(
+                f'<use href="#nt{letter}" x="{x + 0.5:.4g}" y="{y:.4g}" '
+                f'width="{column - 1:.4g}" height="{tall * scale:.4g}"/>'
+            )
+    width = columns * column
+    return (
+        f'<svg class="logo" width="{width:g}" height="{height + 1:g}" '
+        f'viewBox="0 0 {width:g} {height + 1:g}" role="img" aria-label="{motif.consensus}">'
+        f'{"".join(parts)}<path d="M{before * column:g} {height + 0.5:g}'
+        f'H{(before + len(motif)) * column:g}" stroke="#999"/></svg>'
+    )
+
+
+def draw(axes, motif: Motif) -> None:
+    """Draw a logo on matplotlib axes: x in columns, y in bits from 0 to 2."""
+    require("matplotlib", "motifs")
+    from matplotlib.patches import PathPatch
+    from matplotlib.transforms import Affine2D
+
+    for index, stack in enumerate(stacks(motif)):
+        for letter, bottom, height in stack:
+            place = Affine2D().scale(0.96, height).translate(index + 0.02, bottom)
+            outline = _outline(letter).transformed(place)
+            axes.add_patch(PathPatch(outline, facecolor=COLOURS[letter], linewidth=0))
+    axes.set_xlim(0, max(len(motif), 1))
+    axes.set_ylim(0, 2)
+    axes.set_xticks([])
+    axes.set_yticks([0, 1, 2])
+    axes.tick_params(labelsize=6, length=2)
+    for side in ("top", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def plot_sheet(motifs: MotifSet, path: str | os.PathLike[str], columns: int = 5) -> Path:
+    """See MotifSet.plot."""
+    require("matplotlib", "motifs")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"{path}: logos are drawn as .png, .svg or .pdf")
+    rows = max(1, -(-len(motifs) // columns))
+    figure = Figure(figsize=(2.6 * columns, 1.15 * rows + 0.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, motif in zip(figure.axes, motifs, strict=False):
+        axes.set_axis_on()
+        draw(axes, motif)
+        axes.set_title(f"{motif.name}  ({motif.nsites:g} sites)", fontsize=7, pad=2)
+    with written(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
+    return path
