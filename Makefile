@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/motifkit demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/pytest
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -19,7 +19,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl')
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/pytest benchmarks --benchmark-only
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

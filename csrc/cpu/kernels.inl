@@ -264,20 +264,21 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
       const int64_t begin = segment_begin(s), end = segment_end(s), head_end = lower(end, begin + rest);
       Value window = current[o];
       if (!prefix_empty) window.combine(prefix);
-      if (begin < end) {
+      const bool last = base + o + 1 == tile.end;  // positions past its head are not in the tile
+      if (begin < end && (rest > 0 || !last)) {
         next[o].start(source, begin);
         if (rest > 0) {
           next[o].extend(source, begin + 1, head_end);
           window.combine(next[o]);
-          next[o].extend(source, head_end, end);
-        } else {
-          next[o].extend(source, begin + 1, end);
         }
-        if (prefix_empty)
-          prefix = next[o];
-        else
-          prefix.combine(next[o]);
-        prefix_empty = false;
+        if (!last) {
+          next[o].extend(source, rest > 0 ? head_end : begin + 1, end);
+          if (prefix_empty)
+            prefix = next[o];
+          else
+            prefix.combine(next[o]);
+          prefix_empty = false;
+        }
       }
       window.store(out, kept);
       out += kVectors * Simd<T>::kWidth;

@@ -1,0 +1,121 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+import motifkit as mk
+from helpers import integer_weight, random_codes
+from motifkit.ops import reference
+
+# Filters around the lane counts 16 and 32, widths around every word length, lengths around a tile of 128.
+SHAPES = [
+    (3, 50, 30, 19, "same"),
+    (2, 127, 16, 8, "same"),
+    (2, 129, 17, 4, "valid"),
+    (1, 300, 33, 1, 0),
+    (4, 20, 5, 20, "valid"),  # one window
+    (2, 3, 4, 7, "same"),  # filter wider than the sequence
+    (2, 40, 64, 6, (5, 0)),
+    (1, 2, 2, 2, (3, 4)),  # windows of padding alone
+]
+
+
+@pytest.mark.parametrize(("batch", "length", "filters", "width", "padding"), SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_integer_weights_agree_bit_for_bit(
+    instruction_set, generator, batch, length, filters, width, padding, dtype
+):
+    codes = random_codes(batch, length, generator)
+    weight = integer_weight(filters, width, generator, dtype)
+    bias = torch.arange(filters, dtype=dtype)
+    ours = mk.ops.onehot_conv1d(codes, weight, bias, padding)
+    assert torch.equal(ours, reference.onehot_conv1d(codes, weight, bias, padding))
+
+
+def test_random_weights_stay_within_the_rounding_of_their_sums(instruction_set, generator):
+    codes = random_codes(4, 200, generator)
+    weight = torch.randn(30, 4, 19, generator=generator)
+    ours = mk.ops.onehot_conv1d(codes, weight).double()
+    exact = reference.onehot_conv1d(codes, weight.double())
+    # K - 1 additions of floats, each rounded by at most half an ulp of a partial sum: |error| is at most
+    # (K - 1) * 2^-24 times the sum of absolute values, of which a window takes one a column.
+    bound = 18 * 2**-24 * weight.abs().amax(1).sum(1).double()
+    assert ((ours - exact).abs() <= bound[None, :, None]).all()
+
+
+def test_gradients_agree_with_the_dense_convolution(instruction_set, generator):
+    codes = random_codes(3, 300, generator)
+    weight = torch.randn(20, 4, 9, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(20, generator=generator, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(3, 20, 300, generator=generator, dtype=torch.float64)
+    ours = torch.autograd.grad(mk.ops.onehot_conv1d(codes, weight, bias), (weight, bias), upstream)
+    theirs = torch.autograd.grad(reference.onehot_conv1d(codes, weight, bias), (weight, bias), upstream)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_one_hot_input_equals_codes(generator):
+    codes = random_codes(2, 30, generator)
+    weight = integer_weight(8, 5, generator)
+    x = mk.one_hot(codes)
+    expected = mk.ops.onehot_conv1d(codes, weight)
+    assert torch.equal(mk.ops.onehot_conv1d(x, weight), expected)
+    assert torch.equal(mk.ops.onehot_conv1d(x.transpose(1, 2).contiguous().transpose(1, 2), weight), expected)
+
+
+def test_an_input_that_is_not_one_hot_takes_the_dense_path(generator):
+    x = torch.rand(2, 4, 30, generator=generator)
+    weight = torch.randn(3, 4, 5, generator=generator)
+    torch.testing.assert_close(mk.ops.onehot_conv1d(x, weight), F.conv1d(x, weight, padding="same"))
+
+
+def test_an_input_that_wants_a_gradient_gets_it(generator):
+    codes = random_codes(2, 30, generator)
+    weight = torch.randn(3, 4, 5, generator=generator)
+    x = mk.one_hot(codes).requires_grad_()
+    mk.ops.onehot_conv1d(x, weight).sum().backward()
+    y = mk.one_hot(codes).requires_grad_()
+    F.conv1d(y, weight, padding="same").sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(generator, dtype):
+    codes = random_codes(2, 60, generator)
+    weight = torch.randn(5, 4, 7, generator=generator).to(dtype)
+    ours = mk.ops.onehot_conv1d(codes, weight)
+    assert ours.dtype == dtype
+    assert torch.equal(ours, mk.ops.onehot_conv1d(codes, weight.float()).to(dtype))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_weights_that_are_not_finite_spoil_their_filter_as_in_a_dense_convolution(generator, bad):
+    codes = random_codes(2, 40, generator, letters=4)
+    weight = torch.randn(3, 4, 5, generator=generator)
+    weight[1, 2, 3] = bad
+    ours, theirs = mk.ops.onehot_conv1d(codes, weight), reference.onehot_conv1d(codes, weight)
+    assert ours[:, 1].isnan().all()
+    assert theirs[:, 1].isnan().any()
+    torch.testing.assert_close(ours[:, [0, 2]], theirs[:, [0, 2]])
+
+
+def test_empty_batches_and_codes_above_four():
+    weight = torch.ones(2, 4, 3)
+    assert mk.ops.onehot_conv1d(torch.empty(0, 9, dtype=torch.uint8), weight).shape == (0, 2, 9)
+    n = torch.full((1, 9), 200, dtype=torch.uint8)
+    assert torch.equal(mk.ops.onehot_conv1d(n, weight), torch.zeros(1, 2, 9))
+
+
+def test_bad_arguments_are_refused():
+    codes, weight = mk.encode("ACGTACGT"), torch.ones(2, 4, 3)
+    with pytest.raises(ValueError, match="does not fit"):
+        mk.ops.onehot_conv1d(codes, torch.ones(2, 4, 9), padding="valid")
+    with pytest.raises(ValueError, match="shape"):
+        mk.ops.onehot_conv1d(codes, torch.ones(2, 3, 3))
+    with pytest.raises(ValueError, match="padding"):
+        mk.ops.onehot_conv1d(codes, weight, padding="full")
+    with pytest.raises(ValueError, match="negative"):
+        mk.ops.onehot_conv1d(codes, weight, padding=-1)
+    with pytest.raises(ValueError, match="bias"):
+        mk.ops.onehot_conv1d(codes, weight, torch.ones(3))
+    with pytest.raises(TypeError, match="uint8"):
+        mk.ops.onehot_conv1d(codes.long(), weight)
