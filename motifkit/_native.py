@@ -1,4 +1,4 @@
-"""Loads the compiled module when it is first needed, and says what it can do."""
+"""The compiled module: loaded once, missed with one warning, and what it can do."""
 
 import os
 import warnings
@@ -8,29 +8,38 @@ from typing import Any
 
 import torch
 
-
-@cache
-def module() -> ModuleType | None:
-    """The compiled module, or None (with one warning) where it cannot be loaded."""
+try:
     if os.environ.get("MOTIFKIT_DISABLE_NATIVE") == "1":
-        return None
-    try:
-        from motifkit import _C  # type: ignore[attr-defined]
-    except ImportError as error:
-        warnings.warn(
-            f"motifkit's compiled module cannot be loaded ({error}); every op runs its slower "
-            "PyTorch reference. Reinstall motifkit where a C++ compiler is found.",
-            stacklevel=3,
-        )
-        return None
-    wanted = os.environ.get("MOTIFKIT_CPU")
-    if wanted and wanted != _C.instruction_set():
+        raise ImportError("MOTIFKIT_DISABLE_NATIVE is 1")
+    from motifkit import _C  # type: ignore[attr-defined]
+except ImportError as error:
+    _module: ModuleType | None = None
+    _failure = str(error)
+else:
+    _module = _C
+    wanted = os.environ.get("MOTIFKIT_CPU", _C.instruction_set())
+    if wanted != _C.instruction_set():
         warnings.warn(
             f"MOTIFKIT_CPU={wanted} is not available here; using {_C.instruction_set()} "
             f"(available: {_C.available_instruction_sets()})",
-            stacklevel=3,
+            stacklevel=2,
         )
-    return _C
+
+
+def module() -> ModuleType | None:
+    """The compiled module, or None (with one warning) where it cannot be loaded."""
+    if _module is None:
+        _warn()
+    return _module
+
+
+@cache
+def _warn() -> None:
+    warnings.warn(
+        f"motifkit's compiled module cannot be loaded ({_failure}); every op runs its slower PyTorch"
+        " reference. Reinstall motifkit where a C++ compiler is found.",
+        stacklevel=3,
+    )
 
 
 @cache

@@ -72,7 +72,7 @@ def test_outputs_gradients_and_running_statistics_are_those_of_the_four_layers(
             gradients = gradients[:1] + gradients[2:]
         results.append((out, mean, variance, *gradients))
     for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * theirs.abs().max().item())
 
 
 @pytest.mark.parametrize(("training", "size", "stride"), [(True, 4, 4), (True, 6, 2), (False, 9, 9)])

@@ -107,7 +107,7 @@ struct TableSource {
         chunk(t.chunk),
         chunks(t.chunks) {}
 
-  void load(int64_t t, typename S::V (&z)[kVectors]) const {
+  MK_INLINE void load(int64_t t, typename S::V (&z)[kVectors]) const {
     const uint32_t* word = offsets + (t - first);
     const char* table = rows;
     const T* row = reinterpret_cast<const T*>(table + *word);
@@ -131,7 +131,7 @@ struct RowSource {
   const T* rows;
   int64_t first;
 
-  void load(int64_t t, typename S::V (&z)[kVectors]) const {
+  MK_INLINE void load(int64_t t, typename S::V (&z)[kVectors]) const {
     const T* row = rows + (t - first) * kVectors * S::kWidth;
     for (int v = 0; v < kVectors; ++v) z[v] = S::load(row + v * S::kWidth);
   }
@@ -169,14 +169,14 @@ struct Best {
   typename S::I index[kVectors];
 
   template <typename Source>
-  void start(const Source& source, int64_t t) {
+  MK_INLINE void start(const Source& source, int64_t t) {
     source.load(t, value);
     if constexpr (kKeep)
       for (int v = 0; v < kVectors; ++v) index[v] = S::set_index(t);
   }
 
   template <typename Source>
-  void extend(const Source& source, int64_t begin, int64_t end) {
+  MK_INLINE void extend(const Source& source, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       typename S::V z[kVectors];
       source.load(t, z);
@@ -185,7 +185,7 @@ struct Best {
   }
 
   template <bool kMayHoldNaN>
-  void take(const typename S::V (&z)[kVectors], typename S::I t) {
+  MK_INLINE void take(const typename S::V (&z)[kVectors], typename S::I t) {
     for (int v = 0; v < kVectors; ++v) {
       auto better = S::gt(z[v], value[v]);
       if constexpr (kMayHoldNaN) better = S::either(better, S::unordered(z[v]));
@@ -195,7 +195,7 @@ struct Best {
   }
 
   // `later` stands for positions after all of ours: a tie stays with us.
-  void combine(const Best& later) {
+  MK_INLINE void combine(const Best& later) {
     for (int v = 0; v < kVectors; ++v) {
       const auto better = S::either(S::gt(later.value[v], value[v]), S::unordered(later.value[v]));
       value[v] = S::select(better, later.value[v], value[v]);
@@ -203,7 +203,7 @@ struct Best {
     }
   }
 
-  void store(T* out, int32_t* kept) const {
+  MK_INLINE void store(T* out, int32_t* kept) const {
     for (int v = 0; v < kVectors; ++v) {
       S::store(out + v * S::kWidth, value[v]);
       if constexpr (kKeep) S::store_index(kept + v * S::kWidth, index[v]);
@@ -561,8 +561,8 @@ void scatter_windows(const Tables<T>& sums, const Words& w, const T* grad, const
 
 // Adds the lanes of z to the rows of the words of window t.
 template <typename T, int kVectors, int kChunks>
-inline void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
-                         const typename Simd<T>::V (&z)[kVectors]) {
+MK_INLINE void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
+                            const typename Simd<T>::V (&z)[kVectors]) {
   using S = Simd<T>;
   const uint32_t* word = w.offsets + (t - w.first);
   char* table = reinterpret_cast<char*>(sums.rows);

@@ -8,6 +8,8 @@
 namespace motifkit::cpu {
 namespace {
 
+constexpr int64_t kManyPositions = int64_t{1} << 20;
+
 // One lane is one filter on one strand, cut to the columns that are not zero. Narrow motifs in a wide weight
 // tensor then cost what their own width asks for: lanes of like extent share a block.
 template <typename T>
@@ -70,14 +72,15 @@ class Lanes {
   std::vector<T> weight_, unsorted_;
 };
 
-// Tables of one block of lanes.
+// Tables of one block of lanes. The length of their words does not depend on how many sequences are scanned,
+// so that scores do not depend on how sequences are shared between batches.
 template <typename T>
 struct ScanBlock {
   ScanBlock(const Lanes<T>& lanes, const ConvShape& conv, int64_t first, int64_t live, int width)
       : columns(lanes.columns(first, live)),
         shift(columns.first - conv.pad_left),
         tables(columns.second - columns.first,
-               choose_chunk<T>(columns.second - columns.first, conv.batch * conv.out_length(), false)) {
+               choose_chunk<T>(columns.second - columns.first, kManyPositions, false)) {
     T ones[kBlockLanes];
     std::fill_n(ones, kBlockLanes, T(1));
     tables.build(lanes.weight(first), live, width, conv.width, columns.first, ones);

@@ -5,6 +5,9 @@
 // GCC vector extensions serve every target; AVX-512 keeps comparison results in mask registers, so float has
 // its own.
 
+// Every loop depends on these vanishing into it: the compiler is not asked.
+#define MK_INLINE __attribute__((always_inline)) inline
+
 template <typename T>
 struct IndexType;
 template <>
@@ -25,33 +28,33 @@ struct Simd {
   using M = I;
   typedef int32_t Narrow __attribute__((vector_size(4 * kWidth)));
 
-  static V load(const T* p) {
+  MK_INLINE static V load(const T* p) {
     V v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
   }
-  static void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
-  static V set(T x) { return x - V{}; }
-  static I set_index(int64_t t) { return static_cast<Int>(t) - I{}; }
-  static V add(V a, V b) { return a + b; }
-  static V mul(V a, V b) { return a * b; }
-  static V max(V a, V b) { return a > b ? a : b; }  // b where either is NaN
-  static M gt(V a, V b) { return a > b; }
-  static M equal(I a, I b) { return a == b; }
-  static M unordered(V a) { return a != a; }
-  static M either(M a, M b) { return a | b; }
-  static V select(M m, V a, V b) { return m ? a : b; }
-  static I select_index(M m, I a, I b) { return m ? a : b; }
-  static uint32_t bits(M m) {
+  MK_INLINE static void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
+  MK_INLINE static V set(T x) { return x - V{}; }
+  MK_INLINE static I set_index(int64_t t) { return static_cast<Int>(t) - I{}; }
+  MK_INLINE static V add(V a, V b) { return a + b; }
+  MK_INLINE static V mul(V a, V b) { return a * b; }
+  MK_INLINE static V max(V a, V b) { return a > b ? a : b; }  // b where either is NaN
+  MK_INLINE static M gt(V a, V b) { return a > b; }
+  MK_INLINE static M equal(I a, I b) { return a == b; }
+  MK_INLINE static M unordered(V a) { return a != a; }
+  MK_INLINE static M either(M a, M b) { return a | b; }
+  MK_INLINE static V select(M m, V a, V b) { return m ? a : b; }
+  MK_INLINE static I select_index(M m, I a, I b) { return m ? a : b; }
+  MK_INLINE static uint32_t bits(M m) {
     uint32_t out = 0;
     for (int i = 0; i < kWidth; ++i) out |= static_cast<uint32_t>(m[i] & 1) << i;
     return out;
   }
-  static void store_index(int32_t* p, I v) {
+  MK_INLINE static void store_index(int32_t* p, I v) {
     const Narrow n = __builtin_convertvector(v, Narrow);
     __builtin_memcpy(p, &n, sizeof n);
   }
-  static I load_index(const int32_t* p) {
+  MK_INLINE static I load_index(const int32_t* p) {
     Narrow n;
     __builtin_memcpy(&n, p, sizeof n);
     return __builtin_convertvector(n, I);
@@ -66,21 +69,21 @@ struct Simd<float> {
   using I = __m512i;
   using M = __mmask16;
 
-  static V load(const float* p) { return _mm512_loadu_ps(p); }
-  static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
-  static V set(float x) { return _mm512_set1_ps(x); }
-  static I set_index(int64_t t) { return _mm512_set1_epi32(static_cast<int>(t)); }
-  static V add(V a, V b) { return _mm512_add_ps(a, b); }
-  static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
-  static V max(V a, V b) { return _mm512_max_ps(a, b); }
-  static M gt(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-  static M equal(I a, I b) { return _mm512_cmpeq_epi32_mask(a, b); }
-  static M unordered(V a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
-  static M either(M a, M b) { return static_cast<M>(a | b); }
-  static V select(M m, V a, V b) { return _mm512_mask_blend_ps(m, b, a); }
-  static I select_index(M m, I a, I b) { return _mm512_mask_blend_epi32(m, b, a); }
-  static uint32_t bits(M m) { return m; }
-  static void store_index(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
-  static I load_index(const int32_t* p) { return _mm512_loadu_si512(p); }
+  MK_INLINE static V load(const float* p) { return _mm512_loadu_ps(p); }
+  MK_INLINE static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+  MK_INLINE static V set(float x) { return _mm512_set1_ps(x); }
+  MK_INLINE static I set_index(int64_t t) { return _mm512_set1_epi32(static_cast<int>(t)); }
+  MK_INLINE static V add(V a, V b) { return _mm512_add_ps(a, b); }
+  MK_INLINE static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+  MK_INLINE static V max(V a, V b) { return _mm512_max_ps(a, b); }
+  MK_INLINE static M gt(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  MK_INLINE static M equal(I a, I b) { return _mm512_cmpeq_epi32_mask(a, b); }
+  MK_INLINE static M unordered(V a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+  MK_INLINE static M either(M a, M b) { return static_cast<M>(a | b); }
+  MK_INLINE static V select(M m, V a, V b) { return _mm512_mask_blend_ps(m, b, a); }
+  MK_INLINE static I select_index(M m, I a, I b) { return _mm512_mask_blend_epi32(m, b, a); }
+  MK_INLINE static uint32_t bits(M m) { return m; }
+  MK_INLINE static void store_index(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
+  MK_INLINE static I load_index(const int32_t* p) { return _mm512_loadu_si512(p); }
 };
 #endif

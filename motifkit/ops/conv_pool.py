@@ -170,6 +170,8 @@ def conv_pool(
         )  # fmt: skip
         if torch.compiler.is_compiling():
             return _Pooled(*torch.ops.motifkit.conv_pool(*arguments))
+        if not torch.is_grad_enabled():
+            return _Pooled(*_forward(*arguments, keep=False))
         return _Pooled(*_ConvPool.apply(*arguments))
 
     pooled = extreme(minimum=False)

@@ -75,7 +75,7 @@ def checkpoint(folder: Path) -> ModelCheckpoint:
     """best.ckpt by validation loss, and last.ckpt to resume from, after every epoch."""
     return ModelCheckpoint(
         dirpath=folder, filename="best", monitor="valid_loss", mode="min", save_top_k=1,
-        save_last=True, enable_version_counter=False, save_on_train_epoch_end=False,
+        save_last=True, enable_version_counter=False, save_on_train_epoch_end=True,
     )  # fmt: skip
 
 
