@@ -35,6 +35,9 @@ _RULES = {
 }
 
 
+_FEW_SITES = 10  # an alignment of fewer windows looks sharper than it is
+
+
 @dataclass
 class Analysis:
     """Everything a report shows.
@@ -77,7 +80,7 @@ def analyse(
     trimmed = motifs.trim()
     database = load_targets(target)
     matches = compare(trimmed, database, evalue=evalue, quiet=quiet)
-    known = relevant_profiles(dataset)
+    known = relevant_profiles(dataset, database)
     fractions = match_fractions(motifs, matches, known)
     placements = None
     if dataset.placements is not None:
@@ -89,10 +92,17 @@ def analyse(
     )  # fmt: skip
 
 
-def relevant_profiles(dataset: SequenceDataset) -> Mapping[str, Sequence[str]]:
-    """The profiles that count as finding each class: the paper's list, for classes it names."""
-    lower = {name.lower(): profiles for name, profiles in RELEVANT.items()}
-    return {name: lower[name.lower()] for name in dataset.class_names if name.lower() in lower}
+def relevant_profiles(dataset: SequenceDataset, database: MotifSet) -> Mapping[str, Sequence[str]]:
+    """The profiles that count as finding each class: the paper's list for the factors it names, else
+    those of `database` that bear the class's name."""
+    listed = {name.lower(): profiles for name, profiles in RELEVANT.items()}
+    out = {}
+    for name in dataset.class_names:
+        same = [m.name for m in database if name.lower() in (m.label.lower(), m.name.lower())]
+        profiles = listed.get(name.lower(), same)
+        if profiles:
+            out[name] = profiles
+    return out
 
 
 def write_report(
@@ -174,13 +184,13 @@ def summary(analysis: Analysis) -> str:
         lines.append(f"{f['relevant']} of {f['filters']} match a relevant motif")
         count = len(f["found"]) + len(f["missing"])
         missing = f"; missing: {', '.join(f['missing'])}" if f["missing"] else ""
-        lines.append(f"{len(f['found'])} of {count} true motifs found{missing}")
+        lines.append(f"{len(f['found'])} of {count} classes' motifs found{missing}")
     return "\n".join(lines)
 
 
 def _context(analysis, dataset, history, title, details, markup):
     metrics, fractions = analysis.metrics, analysis.metrics["motifs"]
-    known = relevant_profiles(dataset)
+    known = relevant_profiles(dataset, analysis.database)
     cards = [
         {"value": f"{metrics['auroc_mean']:.3f}", "label": "mean AUROC"},
         {"value": f"{metrics['aupr_mean']:.3f}", "label": "mean AUPR"},
@@ -219,6 +229,7 @@ def _context(analysis, dataset, history, title, details, markup):
         "target_count": len(analysis.database),
         "dead": analysis.motifs.dead,
         "placements": analysis.placements is not None,
+        "relevant": bool(known),
         "filters": _filter_rows(analysis, known, markup),
         "details": list(details.items()),
     }
@@ -285,7 +296,7 @@ def _filter_rows(analysis, known, markup):
             "bits": f"{shown.information.sum():.1f}" if shown else "0.0", "evalue": "",
             "evalue_sort": 1e9, "matches": [], "target_logo": "", "reverse": False,
             "relevant": False, "no_match": "none" if shown else "no informative column",
-            "logo": markup(logo.svg(shown)) if shown else "",
+            "logo": markup(logo.svg(shown)) if shown else "", "few": motif.nsites < _FEW_SITES,
         }  # fmt: skip
         if group is not None:
             best = group.iloc[0]
