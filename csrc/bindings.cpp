@@ -55,43 +55,57 @@ void bind_typed(py::module_& m, const std::string& suffix) {
         Release());
 
   m.def(("conv_pool_" + suffix).c_str(),
-        [](Address codes, int64_t codes_stride, Address weight, Address centre, Address scale, Address shift,
-           Address out, Address kept, int64_t batch, int64_t length, int64_t filters, int64_t width,
-           int64_t pad_left, int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding,
+        [](Address codes, int64_t codes_stride, Address weight, Address bias, Address norm_weight,
+           Address norm_bias, Address mean, Address variance, double eps, bool of_batch, Address out,
+           Address kept, int64_t batch, int64_t length, int64_t filters, int64_t width, int64_t pad_left,
+           int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding,
            int64_t pool_length, bool minimum, bool relu, int threads) {
           cpu::conv_pool<T>({{batch, length, filters, width, pad_left, pad_right},
                              {pool_size, pool_stride, pool_padding, pool_length},
+                             {at<const T>(bias), at<const T>(norm_weight), at<const T>(norm_bias),
+                              at<const T>(mean), at<const T>(variance), eps, of_batch},
                              at<const uint8_t>(codes),
                              codes_stride,
                              at<const T>(weight),
-                             at<const T>(centre),
-                             at<const T>(scale),
-                             at<const T>(shift),
                              minimum,
                              relu ? Activation::kRelu : Activation::kIdentity,
                              at<T>(out),
-                             at<int32_t>(kept),
+                             at<void>(kept),
                              threads});
         },
         Release());
 
   m.def(("conv_pool_backward_" + suffix).c_str(),
-        [](Address codes, int64_t codes_stride, Address weight, Address grad, Address out, Address kept,
-           Address scattered, Address total, int64_t batch, int64_t length, int64_t filters, int64_t width,
-           int64_t pad_left, int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding,
-           int64_t pool_length, bool relu, int threads) {
+        [](Address codes, int64_t codes_stride, Address weight, Address bias, Address norm_weight,
+           Address mean, Address variance, double eps, bool of_batch, Address grad, Address kept,
+           Address weight_cov, Address gram, Address grad_weight, Address grads, int64_t batch,
+           int64_t length, int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right,
+           int64_t pool_size, int64_t pool_stride, int64_t pool_padding, int64_t pool_length, int threads) {
+          T* per_filter = at<T>(grads);  // (3, filters): bias, norm_weight, norm_bias
           cpu::conv_pool_backward<T>({{batch, length, filters, width, pad_left, pad_right},
                                       {pool_size, pool_stride, pool_padding, pool_length},
+                                      {at<const T>(bias), at<const T>(norm_weight), nullptr,
+                                       at<const T>(mean), at<const T>(variance), eps, of_batch},
                                       at<const uint8_t>(codes),
                                       codes_stride,
                                       at<const T>(weight),
                                       at<const T>(grad),
-                                      at<const T>(out),
-                                      at<const int32_t>(kept),
-                                      relu ? Activation::kRelu : Activation::kIdentity,
-                                      at<double>(scattered),
-                                      at<double>(total),
+                                      at<const void>(kept),
+                                      at<const double>(weight_cov),
+                                      at<const int64_t>(gram),
+                                      at<T>(grad_weight),
+                                      per_filter,
+                                      per_filter + filters,
+                                      per_filter + 2 * filters,
                                       threads});
+        },
+        Release());
+
+  m.def(("batch_statistics_" + suffix).c_str(),
+        [](int64_t filters, int64_t features, int64_t windows, Address weight, Address gram, Address mean,
+           Address variance, Address weight_cov, int threads) {
+          cpu::batch_statistics<T>({filters, features, windows, at<const T>(weight), at<const int64_t>(gram),
+                                    at<T>(mean), at<T>(variance), at<double>(weight_cov), threads});
         },
         Release());
 
@@ -183,14 +197,6 @@ PYBIND11_MODULE(_C, m) {
                             codes_stride,
                             at<int64_t>(gram),
                             threads});
-      },
-      Release());
-  m.def(
-      "batch_statistics",
-      [](int64_t filters, int64_t features, int64_t windows, Address weight, Address gram, Address mean,
-         Address variance, Address weight_cov, int threads) {
-        cpu::batch_statistics({filters, features, windows, at<const double>(weight), at<const int64_t>(gram),
-                               at<double>(mean), at<double>(variance), at<double>(weight_cov), threads});
       },
       Release());
   m.def(

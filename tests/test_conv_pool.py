@@ -179,7 +179,7 @@ def test_window_counts_count_windows(instruction_set, generator, width, pads, ba
     padded = torch.nn.functional.pad(codes, pads, value=4)
     windows = mk.one_hot(padded, torch.float64).unfold(2, width, 1)  # (batch, 4, windows, width)
     flat = windows.permute(0, 2, 1, 3).reshape(-1, 4 * width)
-    assert torch.equal(window_counts(codes, width, pads), (flat.T @ flat).long())
+    assert torch.equal(window_counts(codes, width, *pads), (flat.T @ flat).long())
 
 
 def test_statistics_keep_their_digits_far_from_zero(generator):

@@ -70,16 +70,19 @@ def test_conv_pool_compiles_whole_forward_and_backward(generator, one_hot):
 
 @pytest.mark.slow
 def test_a_whole_network_compiles_with_inductor(generator):
+    from torch._inductor import config
+
     torch.manual_seed(0)
     model = mk.models.build("CNN-25", length=100, classes=2).eval()
     codes = random_codes(4, 100, generator)
     compiled = torch.compile(model, fullgraph=True)
-    torch.testing.assert_close(compiled(codes), model(codes), rtol=1e-4, atol=1e-5)
     gradients = []
-    for run in (model, compiled):
-        model.zero_grad()
-        run(codes).square().sum().backward()
-        gradients.append(model.block1.conv.weight.grad.clone())
+    with config.patch(force_disable_caches=True):  # what another version of the ops left there is stale
+        torch.testing.assert_close(compiled(codes), model(codes), rtol=1e-4, atol=1e-5)
+        for run in (model, compiled):
+            model.zero_grad()
+            run(codes).square().sum().backward()
+            gradients.append(model.block1.conv.weight.grad.clone())
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <omp.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -31,6 +34,26 @@ Buffer<T> allocate(int64_t count) {
   void* p = std::aligned_alloc(64, bytes);
   if (p == nullptr) throw std::bad_alloc();
   return Buffer<T>(static_cast<T*>(p));
+}
+
+// Asks for large pages behind memory that is about to be written for the first time: a page fault costs more
+// than writing the page.
+inline void expect_writes(void* p, int64_t bytes) {
+#ifdef __linux__
+  constexpr uintptr_t kPage = 4096;
+  constexpr int64_t kWorthIt = int64_t{4} << 20;
+  if (bytes < kWorthIt) return;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(p) + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(p) + static_cast<uintptr_t>(bytes)) / kPage * kPage;
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)p, (void)bytes;
+#endif
+}
+
+// to_columns may read this many rows where `rows` are given: whole 16 x 16 tiles.
+inline int64_t rows_to_turn(int64_t rows) {
+  return (rows + 15) / 16 * 16;
 }
 
 // body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the

@@ -1,5 +1,7 @@
 #include "ops/conv_pool.h"
 
+#include <cmath>
+
 #include "cpu/blocks.h"
 
 namespace motifkit {
@@ -7,23 +9,45 @@ namespace motifkit {
 int64_t padded_filters(int64_t filters) {
   return cpu::Blocks(filters).padded();
 }
+bool kept_is_wide(const PoolShape& pool) {
+  return pool.size > 255;
+}
 
 namespace cpu {
 namespace {
+
+template <typename T>
+double scale_of(const NormParams<T>& norm, int64_t f) {
+  if (norm.mean == nullptr) return 1;
+  const double gain = norm.norm_weight == nullptr ? 1 : static_cast<double>(norm.norm_weight[f]);
+  return gain / std::sqrt(static_cast<double>(norm.variance[f]) + norm.eps);
+}
+
+template <typename T>
+T centre_of(const NormParams<T>& norm, int64_t f) {
+  if (norm.mean == nullptr) return 0;
+  return norm.of_batch || norm.bias == nullptr ? norm.mean[f] : norm.mean[f] - norm.bias[f];
+}
+
+template <typename T>
+T shift_of(const NormParams<T>& norm, int64_t f) {
+  const T* shift = norm.mean == nullptr ? norm.bias : norm.norm_bias;
+  return shift == nullptr ? 0 : shift[f];
+}
 
 // The affine of one block. The tables hold sign * weight, so that the wanted extreme is always a maximum.
 template <typename T>
 struct LaneAffine {
   T sign[kBlockLanes] = {}, centre[kBlockLanes] = {}, scale[kBlockLanes] = {}, shift[kBlockLanes] = {};
 
-  LaneAffine(const ConvPoolParams<T>& p, int64_t first, int64_t live) {
+  LaneAffine(const NormParams<T>& norm, bool minimum, int64_t first, int64_t live) {
     for (int64_t i = 0; i < live; ++i) {
-      const T a = p.scale[first + i];
-      sign[i] = static_cast<T>((a > 0) - (a < 0)) * (p.minimum ? -1 : 1);
+      const T a = static_cast<T>(scale_of(norm, first + i));
+      sign[i] = static_cast<T>((a > 0) - (a < 0)) * (minimum ? -1 : 1);
       if (a != a) sign[i] = 1;  // a NaN scale reaches the output by itself
-      centre[i] = sign[i] * p.centre[first + i];
+      centre[i] = sign[i] * centre_of(norm, first + i);
       scale[i] = sign[i] * a;
-      shift[i] = p.shift[first + i];
+      shift[i] = shift_of(norm, first + i);
     }
   }
 };
@@ -37,15 +61,21 @@ void conv_pool(const ConvPoolParams<T>& p) {
   const PoolTiling tiling(p.pool, p.conv.out_length());
   const int64_t units = p.conv.batch * tiling.tiles;  // a block
   const int chunk = choose_chunk<T>(p.conv.width, p.conv.batch * p.conv.out_length(), false);
+  const bool relu = p.activation == Activation::kRelu, wide = kept_is_wide(p.pool);
+  const int64_t kept_bytes = wide ? sizeof(int32_t) : 1;
+  expect_writes(p.out, p.conv.batch * p.conv.filters * p.pool.out_length * sizeof(T));
+  if (p.kept != nullptr)
+    expect_writes(p.kept, p.conv.batch * blocks.padded() * p.pool.out_length * kept_bytes);
   parallel_for(p.threads, blocks.count() * units, [&](int64_t begin, int64_t end) {
     BlockTables<T> tables(p.conv.width, chunk);
     WordBuffer buffer(tiling.positions, p.conv.width);
     const auto scratch = allocate<T>(tiling.scratch<T>());
-    const auto pooled = allocate<T>(tiling.windows * kBlockLanes);
+    const auto pooled = allocate<T>(rows_to_turn(tiling.windows) * kBlockLanes);
+    const auto where = allocate<int32_t>(p.kept == nullptr ? 0 : tiling.windows * kBlockLanes);
     for (int64_t unit = begin; unit < end;) {
       const int64_t block = unit / units, first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
-      const LaneAffine<T> affine(p, first, live);
+      const LaneAffine<T> affine(p.norm, p.minimum, first, live);
       tables.build(p.weight + first * 4 * p.conv.width, live, lanes, p.conv.width, 0, affine.sign);
       for (; unit < std::min(end, (block + 1) * units); ++unit) {
         const int64_t sequence = unit % units / tiling.tiles;
@@ -53,11 +83,16 @@ void conv_pool(const ConvPoolParams<T>& p) {
         const Words words =
             buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, tiling.first_position(tile),
                         tiling.end_position(tile), -p.conv.pad_left, tables);
-        const int64_t row = sequence * p.pool.out_length + tile.begin, count = tile.end - tile.begin;
-        int32_t* kept = p.kept == nullptr ? nullptr : p.kept + row * blocks.padded() + first;
-        k.pool_tables(tables.get(), words, tile, scratch.get(), pooled.get(), kept, blocks.padded());
-        k.affine(pooled.get(), count, lanes, affine.centre, affine.scale, affine.shift,
-                 p.activation == Activation::kRelu);
+        const int64_t count = tile.end - tile.begin;
+        k.pool_tables(tables.get(), words, tile, scratch.get(), pooled.get(),
+                      p.kept == nullptr ? nullptr : where.get());
+        k.affine(pooled.get(), count, lanes, affine.centre, affine.scale, affine.shift, relu);
+        if (p.kept != nullptr) {
+          const int64_t row = sequence * p.pool.out_length + tile.begin;
+          k.narrow(where.get(), relu ? pooled.get() : nullptr, tile, lanes, wide,
+                   static_cast<char*>(p.kept) + (row * blocks.padded() + first) * kept_bytes,
+                   blocks.padded());
+        }
         T* out = p.out + (sequence * p.conv.filters + first) * p.pool.out_length + tile.begin;
         k.to_columns(pooled.get(), count, lanes, live, out, p.pool.out_length);
       }
@@ -65,72 +100,165 @@ void conv_pool(const ConvPoolParams<T>& p) {
   });
 }
 
+namespace {
+
+// Sums of gradients over the windows they were kept from, by group of units: scattered (groups, filters,
+// features) in the order of the weights, total (groups, filters). A group depends on the shape alone, and so
+// does the order of additions: the same bits for any number of threads.
+struct Sums {
+  int64_t groups;
+  std::vector<double> scattered, total;
+};
+
+constexpr int64_t kGroupPositions = 16384, kMostGroups = 32;
+
+// Windows that do not overlap and are short: position by position, all lanes that kept it at once, into sums
+// over words.
 template <typename T>
-void conv_pool_backward(const ConvPoolGradParams<T>& p) {
+void scatter_by_position(const ConvPoolGradParams<T>& p, const PoolTiling& tiling, Sums& sums) {
   const auto& k = kernels<T>();
   const Blocks blocks(p.conv.filters);
-  const PoolTiling tiling(p.pool, p.conv.out_length());
-  const int64_t units = p.conv.batch * tiling.tiles;
-  const int64_t positions = p.conv.batch * p.conv.out_length();
-  const int chunk = choose_chunk<T>(p.conv.width, positions, true);
-  // Sums are taken in groups of units that depend on the shape alone, then group by group: the same bits for
-  // any number of threads.
-  constexpr int64_t kGroupPositions = 16384, kMostGroups = 32;
-  const int64_t groups =
-      std::clamp<int64_t>(positions / kGroupPositions, 1, std::min(kMostGroups, std::max<int64_t>(units, 1)));
-  const int64_t features = 4 * p.conv.width;
-  std::vector<double> scattered(groups * p.conv.filters * features), total(groups * blocks.padded());
-  // Few gradients a position are added one by one; many, a whole position at a time.
-  constexpr int64_t kSparseStride = 7;
-  const bool sparse = p.pool.stride >= kSparseStride;
-  const bool apart = p.pool.size <= p.pool.stride;
+  const int64_t units = p.conv.batch * tiling.tiles, filters = p.conv.filters, groups = sums.groups;
+  const int64_t features = 4 * p.conv.width, kept_bytes = kept_is_wide(p.pool) ? sizeof(int32_t) : 1;
+  const int chunk = choose_chunk<T>(p.conv.width, p.conv.batch * p.conv.out_length(), true);
   parallel_for(p.threads, blocks.count() * groups, [&](int64_t begin, int64_t end) {
-    BlockTables<T> sums(p.conv.width, chunk);
+    BlockTables<T> words_sums(p.conv.width, chunk);
     WordBuffer buffer(tiling.positions, p.conv.width);
     const auto grad = allocate<T>(tiling.windows * kBlockLanes);
-    const auto rows = allocate<T>(sparse || apart ? 0 : tiling.positions * kBlockLanes);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t block = task / groups, group = task % groups;
       const int64_t first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
-      sums.reshape(lanes);
-      sums.clear();
+      double total[kBlockLanes] = {};
+      words_sums.reshape(lanes);
+      words_sums.clear();
       for (int64_t unit = units * group / groups; unit < units * (group + 1) / groups; ++unit) {
         const int64_t sequence = unit / tiling.tiles;
         const PoolTile tile = tiling.tile(unit % tiling.tiles);
-        const int64_t from = tiling.first_position(tile), to = tiling.end_position(tile);
-        const int64_t count = tile.end - tile.begin;
         const Words words =
-            buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to, -p.conv.pad_left, sums);
-        const int64_t at = (sequence * p.conv.filters + first) * p.pool.out_length + tile.begin;
-        k.to_rows(p.grad + at, p.activation == Activation::kRelu ? p.out + at : nullptr, p.pool.out_length,
-                  count, lanes, live, grad.get());
-        k.sum_rows(grad.get(), count, lanes, total.data() + group * blocks.padded() + first);
-        const int32_t* kept = p.kept + (sequence * p.pool.out_length + tile.begin) * blocks.padded() + first;
-        if (sparse) {
-          k.scatter_windows(sums.get(), words, grad.get(), kept, blocks.padded(), count);
-        } else if (apart) {
-          k.scatter_positions(sums.get(), words, tile, grad.get(), kept, blocks.padded());
-        } else {
-          std::fill_n(rows.get(), (to - from) * lanes, T(0));
-          for (int64_t j = 0; j < count; ++j)
-            for (int lane = 0; lane < lanes; ++lane)
-              rows[(kept[j * blocks.padded() + lane] - from) * lanes + lane] += grad[j * lanes + lane];
-          k.scatter_rows(sums.get(), words, from, to, rows.get());
-        }
+            buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, tiling.first_position(tile),
+                        tiling.end_position(tile), -p.conv.pad_left, words_sums);
+        const int64_t at = (sequence * filters + first) * p.pool.out_length + tile.begin;
+        k.to_rows(p.grad + at, p.pool.out_length, tile.end - tile.begin, lanes, live, grad.get());
+        const int64_t row = sequence * p.pool.out_length + tile.begin;
+        k.scatter_positions(words_sums.get(), words, tile, grad.get(), kept_is_wide(p.pool),
+                            static_cast<const char*>(p.kept) + (row * blocks.padded() + first) * kept_bytes,
+                            blocks.padded(), total);
       }
-      k.fold(sums.get(), live, p.conv.width, scattered.data() + (group * p.conv.filters + first) * features);
+      k.fold(words_sums.get(), live, p.conv.width,
+             sums.scattered.data() + (group * filters + first) * features);
+      std::copy_n(total, live, sums.total.data() + group * filters + first);
     }
   });
-  for (int64_t i = 0; i < p.conv.filters * features; ++i) {
-    p.scattered[i] = 0;
-    for (int64_t group = 0; group < groups; ++group)
-      p.scattered[i] += scattered[group * p.conv.filters * features + i];
+}
+
+// All others: filter by filter, each gradient added to the weights under the bits of its window.
+template <typename T>
+void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling, Sums& sums) {
+  const auto& k = kernels<T>();
+  const Blocks blocks(p.conv.filters);
+  const int64_t units = p.conv.batch * tiling.tiles, filters = p.conv.filters, groups = sums.groups;
+  const int64_t width = p.conv.width, padded = (4 * width + kBitPadding - 1) / kBitPadding * kBitPadding;
+  // Letters of a tile, whole windows and what the last vector reads past them.
+  const int64_t letters = (tiling.windows - 1) * p.pool.stride + p.pool.size + width + kBitPadding;
+  const int64_t half = (letters + 1) / 2 + 8;
+  const int64_t together = std::max<int64_t>(1, 2048 / std::max(tiling.windows, tiling.positions));
+  const bool wide = kept_is_wide(p.pool);
+  parallel_for(p.threads, blocks.count() * groups, [&](int64_t begin, int64_t end) {
+    const auto bits = allocate<uint8_t>(together * 2 * half);
+    const auto value = allocate<T>(together * tiling.windows);
+    const auto place = allocate<uint32_t>(together * tiling.windows);
+    const auto mine = allocate<T>(kBlockLanes * padded);
+    std::vector<ScatterTile> tiles(together);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t block = task / groups, group = task % groups;
+      const int64_t first = blocks.first(block), live = blocks.live(block);
+      std::fill_n(mine.get(), live * padded, T(0));
+      double* total = sums.total.data() + group * filters + first;
+      const int64_t last = units * (group + 1) / groups;
+      for (int64_t unit = units * group / groups; unit < last;) {
+        int64_t count = 0;
+        for (; count < together && unit < last; ++count, ++unit) {
+          const int64_t sequence = unit / tiling.tiles;
+          const PoolTile tile = tiling.tile(unit % tiling.tiles);
+          const int64_t from = tile.begin * p.pool.stride - p.pool.padding;
+          uint8_t* even = bits.get() + count * 2 * half;
+          // Bits begin at the first window's first position, inside or before the row.
+          k.one_hot_bits(p.codes + sequence * p.codes_stride, p.conv.length, from - p.conv.pad_left, half * 2,
+                         even, even + half);
+          tiles[count] = {(sequence * filters + first) * p.pool.out_length + tile.begin,
+                          (sequence * p.pool.out_length + tile.begin) * blocks.padded() + first,
+                          tile.end - tile.begin, static_cast<uint32_t>(count * 2 * half)};
+        }
+        const ScatterShape shape{
+            live, p.pool.out_length, blocks.padded(), p.pool.stride, padded, static_cast<uint32_t>(half),
+            wide};
+        k.scatter_windows(tiles.data(), count, shape, p.grad, p.kept, bits.get(), value.get(), place.get(),
+                          mine.get(), total);
+      }
+      double* out = sums.scattered.data() + (group * filters + first) * 4 * width;
+      for (int64_t f = 0; f < live; ++f)
+        for (int letter = 0; letter < 4; ++letter)
+          for (int64_t column = 0; column < width; ++column)
+            out[(f * 4 + letter) * width + column] = mine[f * padded + column * 4 + letter];
+    }
+  });
+}
+
+// What the sums become: see the derivation in motifkit/ops/conv_pool.py.
+template <typename T>
+void finish(const ConvPoolGradParams<T>& p, int64_t f, const double* scattered, double total) {
+  const int64_t features = 4 * p.conv.width;
+  const T* weight = p.weight + f * features;
+  T* grad_weight = p.grad_weight + f * features;
+  const double scale = scale_of(p.norm, f);
+  double grad_norm_weight = total;
+  const double* weight_cov = nullptr;
+  double batch_share = 0, norm_share = 0;
+  if (p.norm.mean != nullptr) {
+    const double rstd = 1 / std::sqrt(static_cast<double>(p.norm.variance[f]) + p.norm.eps);
+    double products = 0;  // the kept windows' convolutions times their gradients
+    for (int64_t i = 0; i < features; ++i) products += scattered[i] * static_cast<double>(weight[i]);
+    grad_norm_weight = rstd * (products - static_cast<double>(centre_of(p.norm, f)) * total);
+    if (p.norm.of_batch) {
+      weight_cov = p.weight_cov + f * features;
+      batch_share = total / (static_cast<double>(p.conv.batch) * static_cast<double>(p.conv.out_length()));
+      norm_share = grad_norm_weight * rstd;
+    }
   }
-  for (int64_t i = 0; i < p.conv.filters; ++i) {
-    p.total[i] = 0;
-    for (int64_t group = 0; group < groups; ++group) p.total[i] += total[group * blocks.padded() + i];
+  for (int64_t i = 0; i < features; ++i) {
+    double g = scattered[i];
+    if (weight_cov != nullptr)
+      g -= batch_share * static_cast<double>(p.gram[i * features + i]) + norm_share * weight_cov[i];
+    grad_weight[i] = static_cast<T>(g * scale);
   }
+  p.grad_bias[f] = p.norm.of_batch ? T(0) : static_cast<T>(total * scale);  // the batch mean takes it away
+  p.grad_norm_weight[f] = static_cast<T>(grad_norm_weight);
+  p.grad_norm_bias[f] = static_cast<T>(total);
+}
+
+}  // namespace
+
+template <typename T>
+void conv_pool_backward(const ConvPoolGradParams<T>& p) {
+  const PoolTiling tiling(p.pool, p.conv.out_length());
+  const int64_t units = p.conv.batch * tiling.tiles, features = 4 * p.conv.width, filters = p.conv.filters;
+  Sums sums;
+  sums.groups = std::clamp<int64_t>(p.conv.batch * p.conv.out_length() / kGroupPositions, 1,
+                                    std::min(kMostGroups, std::max<int64_t>(units, 1)));
+  sums.scattered.resize(sums.groups * filters * features);
+  sums.total.resize(sums.groups * filters);
+  constexpr int64_t kShortPool = 4;
+  if (p.pool.size <= p.pool.stride && p.pool.size <= kShortPool)
+    scatter_by_position(p, tiling, sums);
+  else
+    scatter_by_window(p, tiling, sums);
+  for (int64_t group = 1; group < sums.groups; ++group) {
+    for (int64_t i = 0; i < filters * features; ++i)
+      sums.scattered[i] += sums.scattered[group * filters * features + i];
+    for (int64_t f = 0; f < filters; ++f) sums.total[f] += sums.total[group * filters + f];
+  }
+  for (int64_t f = 0; f < filters; ++f) finish(p, f, sums.scattered.data() + f * features, sums.total[f]);
 }
 
 template void conv_pool<float>(const ConvPoolParams<float>&);

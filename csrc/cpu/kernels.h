@@ -38,6 +38,26 @@ struct PoolTile {
   int64_t begin, end;
 };
 
+// Windows of one sequence whose gradients are scattered, for the filters of one block.
+struct ScatterTile {
+  int64_t grad;  // index of the first window of the first filter in the gradients (.., filters, windows)
+  int64_t kept;  // the same in the kept positions (.., windows, filters)
+  int64_t windows;
+  uint32_t bits;  // where the tile's bits are; they begin at its first window's first position
+};
+
+struct ScatterShape {
+  int64_t filters;
+  int64_t grad_stride;  // from one filter to the next in the gradients
+  int64_t kept_stride;  // from one window to the next in the kept positions
+  int64_t stride;       // from one window to the next, in positions
+  int64_t features;     // 4 * width rounded up to kBitPadding
+  uint32_t half;        // bytes from a tile's even bits to its odd ones
+  bool wide;            // kept positions are int32, not uint8
+};
+
+inline constexpr int kBitPadding = 16;  // features are padded to the widest vector
+
 template <typename T>
 struct Kernels {
   // offsets[i] = row_bytes * (word of `chunk` letters at first + i), for i in [0, count); letters outside [0,
@@ -48,12 +68,11 @@ struct Kernels {
   // sign[lane].
   void (*tables)(const T* weight, int64_t live, int64_t width, int64_t column, int64_t columns, const T* sign,
                  T* scratch, const Tables<T>& out);
-  // Largest value and lowest position of each window, (windows, lanes); `kept` rows are kept_stride apart,
-  // may be null.
+  // Largest value and lowest position of each window, (windows, lanes) each; `kept` may be null.
   void (*pool_tables)(const Tables<T>& tables, const Words& words, const PoolTile& tile, T* scratch, T* out,
-                      int32_t* kept, int64_t kept_stride);
+                      int32_t* kept);
   void (*pool_rows)(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
-                    int32_t* kept, int64_t kept_stride);
+                    int32_t* kept);
   // Convolution at positions [begin, end), (positions, lanes), plus bias[lane].
   void (*convolve)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
                    T* out);
@@ -67,17 +86,27 @@ struct Kernels {
   void (*affine)(T* x, int64_t rows, int lanes, const T* centre, const T* scale, const T* shift, bool relu);
   // (rows, lanes) to columns of `live` lanes: dst[lane * dst_stride + row].
   void (*to_columns)(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int64_t dst_stride);
-  // The reverse, zero where mask is given and not above zero, and zero in the lanes past `live`.
-  void (*to_rows)(const T* src, const T* mask, int64_t src_stride, int64_t rows, int lanes, int64_t live,
-                  T* dst);
+  // The reverse; zero in the lanes past `live`.
+  void (*to_rows)(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst);
   // total[lane] += sum of rows.
   void (*sum_rows)(const T* rows, int64_t count, int lanes, double* total);
-  // Adds each pooled gradient to the words of the window it was kept from.
-  void (*scatter_windows)(const Tables<T>& sums, const Words& words, const T* grad, const int32_t* kept,
-                          int64_t kept_stride, int64_t windows);
-  // The same by position, for windows that do not overlap: every lane that kept position t at once.
+  // Positions relative to their windows, as uint8 or (wide) int32, rows `stride` apart; all bits set where
+  // `value` (may be null) is not above zero.
+  void (*narrow)(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, bool wide, void* out,
+                 int64_t stride);
+  // Adds gradients (windows, lanes) to the words of the windows they were kept from, position by position;
+  // for windows that do not overlap. total[lane] += the gradients that were kept.
   void (*scatter_positions)(const Tables<T>& sums, const Words& words, const PoolTile& tile, const T* grad,
-                            const int32_t* kept, int64_t kept_stride);
+                            bool wide, const void* kept, int64_t kept_stride, double* total);
+  // The bits of letters [first, first + count): letter i is nibble i - first, 1 << code, or 0 for N. `odd`
+  // begins one letter later, so that every letter begins a byte in one of the two. count is even.
+  void (*one_hot_bits)(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
+                       uint8_t* odd);
+  // Adds each pooled gradient to the letters of the window it was kept from: sums (filters, features),
+  // feature 4 * column + letter. value and place have room for all windows of one filter.
+  void (*scatter_windows)(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
+                          const void* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                          double* total);
   // Adds a gradient for every position, rows (end - begin, lanes).
   void (*scatter_rows)(const Tables<T>& sums, const Words& words, int64_t begin, int64_t end, const T* rows);
   // Folds the word sums into out[lane * out_stride + letter * width + column], adding. Spoils the sums.

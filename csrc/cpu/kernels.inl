@@ -212,7 +212,7 @@ struct Best {
 };
 
 template <typename T, int kVectors, bool kKeep, typename Source>
-void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kept, int64_t kept_stride) {
+void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kept) {
   for (int64_t j = tile.begin; j < tile.end; ++j) {
     const int64_t start = j * tile.shape.stride - tile.shape.padding;
     const int64_t begin = upper(start, 0), end = lower(start + tile.shape.size, tile.length);
@@ -221,7 +221,7 @@ void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kep
     best.extend(source, begin + 1, end);
     best.store(out, kept);
     out += kVectors * Simd<T>::kWidth;
-    if constexpr (kKeep) kept += kept_stride;
+    if constexpr (kKeep) kept += kVectors * Simd<T>::kWidth;
   }
 }
 
@@ -230,8 +230,7 @@ void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kep
 // positions) of the next. In blocks of q segments, q whole segments are a suffix of one block and a prefix of
 // the next.
 template <typename T, int kVectors, bool kKeep, typename Source>
-void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
-                      int64_t kept_stride) {
+void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept) {
   using Value = Best<T, kVectors, kKeep>;
   const int64_t stride = tile.shape.stride, padding = tile.shape.padding;
   const int64_t q = tile.shape.size / stride, rest = tile.shape.size % stride;
@@ -282,7 +281,7 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
       }
       window.store(out, kept);
       out += kVectors * Simd<T>::kWidth;
-      if constexpr (kKeep) kept += kept_stride;
+      if constexpr (kKeep) kept += kVectors * Simd<T>::kWidth;
     }
     Value* swap = current;
     current = next;
@@ -291,19 +290,18 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
 }
 
 template <typename T, int kVectors, typename Source>
-void pool(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
-          int64_t kept_stride) {
+void pool(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept) {
   const bool apart = tile.shape.size <= tile.shape.stride;
   if (kept != nullptr) {
     if (apart)
-      pool_apart<T, kVectors, true>(source, tile, out, kept, kept_stride);
+      pool_apart<T, kVectors, true>(source, tile, out, kept);
     else
-      pool_overlapping<T, kVectors, true>(source, tile, scratch, out, kept, kept_stride);
+      pool_overlapping<T, kVectors, true>(source, tile, scratch, out, kept);
   } else {
     if (apart)
-      pool_apart<T, kVectors, false>(source, tile, out, kept, kept_stride);
+      pool_apart<T, kVectors, false>(source, tile, out, kept);
     else
-      pool_overlapping<T, kVectors, false>(source, tile, scratch, out, kept, kept_stride);
+      pool_overlapping<T, kVectors, false>(source, tile, scratch, out, kept);
   }
 }
 
@@ -315,20 +313,20 @@ auto with_vectors(int lanes, Body body) {
 }
 
 template <typename T>
-void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, T* scratch, T* out, int32_t* kept,
-                 int64_t kept_stride) {
+void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, T* scratch, T* out,
+                 int32_t* kept) {
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
     with_chunks(t.chunks, [&]<int kChunks>() {
-      pool<T, kVectors>(TableSource<T, kVectors, kChunks>(t, w), tile, scratch, out, kept, kept_stride);
+      pool<T, kVectors>(TableSource<T, kVectors, kChunks>(t, w), tile, scratch, out, kept);
     });
   });
 }
 
 template <typename T>
 void pool_rows(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
-               int32_t* kept, int64_t kept_stride) {
+               int32_t* kept) {
   with_vectors<T>(lanes, [&]<int kVectors>() {
-    pool<T, kVectors>(RowSource<T, kVectors>{rows, first}, tile, scratch, out, kept, kept_stride);
+    pool<T, kVectors>(RowSource<T, kVectors>{rows, first}, tile, scratch, out, kept);
   });
 }
 
@@ -475,39 +473,43 @@ inline __mmask16 first_bits(int64_t n) {
 void to_columns(const float* src, int64_t rows, int lanes, int64_t live, float* dst, int64_t dst_stride) {
   for (int64_t row = 0; row < rows; row += 16)
     for (int64_t lane = 0; lane < live; lane += 16) {
-      const int64_t tall = lower(rows - row, 16), wide = lower(live - lane, 16);
-      const __mmask16 mask = first_bits(tall);
       __m512 tile[16];
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i)
-        tile[i] = i < tall ? _mm512_loadu_ps(src + (row + i) * lanes + lane) : _mm512_setzero_ps();
+      for (int i = 0; i < 16; ++i) tile[i] = _mm512_loadu_ps(src + (row + i) * lanes + lane);
       transpose16(tile);
+      float* out = dst + lane * dst_stride + row;
+      const __mmask16 mask = first_bits(rows - row);
+      if (live - lane >= 16) {
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i)
-        if (i < wide) _mm512_mask_storeu_ps(dst + (lane + i) * dst_stride + row, mask, tile[i]);
+        for (int i = 0; i < 16; ++i) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i)
+          if (i < live - lane) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+      }
     }
 }
 
-void to_rows(const float* src, const float* mask, int64_t src_stride, int64_t rows, int lanes, int64_t live,
-             float* dst) {
+void to_rows(const float* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, float* dst) {
   for (int64_t row = 0; row < rows; row += 16)
     for (int64_t lane = 0; lane < lanes; lane += 16) {
-      const int64_t tall = lower(rows - row, 16), wide = lower(live - lane, 16);
-      const __mmask16 inside = first_bits(tall);
+      const float* in = src + lane * src_stride + row;
+      const __mmask16 mask = first_bits(rows - row);
+      const int64_t wide = live - lane;
       __m512 tile[16];
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) {
-        const int64_t at = (lane + i) * src_stride + row;
-        __mmask16 keep = i < wide ? inside : 0;
-        if (mask != nullptr)
-          keep = _mm512_mask_cmp_ps_mask(keep, _mm512_maskz_loadu_ps(keep, mask + at), _mm512_setzero_ps(),
-                                         _CMP_GT_OQ);
-        tile[i] = _mm512_maskz_loadu_ps(keep, src + at);
-      }
-      transpose16(tile);
-#pragma GCC unroll 16
       for (int i = 0; i < 16; ++i)
-        if (i < tall) _mm512_storeu_ps(dst + (row + i) * lanes + lane, tile[i]);
+        tile[i] = i < wide ? _mm512_maskz_loadu_ps(mask, in + i * src_stride) : _mm512_setzero_ps();
+      transpose16(tile);
+      float* out = dst + row * lanes + lane;
+      if (rows - row >= 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + i * lanes, tile[i]);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i)
+          if (i < rows - row) _mm512_storeu_ps(out + i * lanes, tile[i]);
+      }
     }
 }
 #endif
@@ -519,12 +521,9 @@ void to_columns(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int
 }
 
 template <typename T>
-void to_rows(const T* src, const T* mask, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst) {
+void to_rows(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst) {
   for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t lane = 0; lane < live; ++lane) {
-      const int64_t at = lane * src_stride + row;
-      dst[row * lanes + lane] = mask == nullptr || mask[at] > 0 ? src[at] : 0;
-    }
+    for (int64_t lane = 0; lane < live; ++lane) dst[row * lanes + lane] = src[lane * src_stride + row];
     for (int64_t lane = live; lane < lanes; ++lane) dst[row * lanes + lane] = 0;
   }
 }
@@ -544,19 +543,28 @@ void sum_rows(const T* rows, int64_t count, int lanes, double* total) {
 // ---- gradients
 // -------------------------------------------------------------------------------------------------------
 
-template <typename T>
-void scatter_windows(const Tables<T>& sums, const Words& w, const T* grad, const int32_t* kept,
-                     int64_t kept_stride, int64_t windows) {
-  char* const rows = reinterpret_cast<char*>(sums.rows);
-  for (int64_t j = 0; j < windows; ++j) {
-    for (int lane = 0; lane < sums.lanes; ++lane) {
-      const T value = grad[j * sums.lanes + lane];
-      const uint32_t* word = w.offsets + (kept[j * kept_stride + lane] - w.first);
-      char* table = rows + lane * sizeof(T);
-      for (int c = 0; c < sums.chunks; ++c, word += sums.chunk, table += sums.chunk_bytes)
-        *reinterpret_cast<T*>(table + *word) += value;
+template <typename T, typename Stored>
+void narrow_to(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, Stored* out,
+               int64_t stride) {
+  for (int64_t j = tile.begin; j < tile.end; ++j, kept += lanes, out += stride) {
+    const int32_t start = static_cast<int32_t>(j * tile.shape.stride - tile.shape.padding);
+    if (value == nullptr) {
+      for (int lane = 0; lane < lanes; ++lane) out[lane] = static_cast<Stored>(kept[lane] - start);
+    } else {
+      for (int lane = 0; lane < lanes; ++lane)
+        out[lane] = static_cast<Stored>(value[lane] > 0 ? kept[lane] - start : -1);
+      value += lanes;
     }
   }
+}
+
+template <typename T>
+void narrow(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, bool wide, void* out,
+            int64_t stride) {
+  if (wide)
+    narrow_to(kept, value, tile, lanes, static_cast<int32_t*>(out), stride);
+  else
+    narrow_to(kept, value, tile, lanes, static_cast<uint8_t*>(out), stride);
 }
 
 // Adds the lanes of z to the rows of the words of window t.
@@ -575,27 +583,159 @@ MK_INLINE void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
   }
 }
 
-template <typename T>
-void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad,
-                       const int32_t* kept, int64_t kept_stride) {
+template <typename T, typename Stored>
+void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad,
+                          const Stored* kept, int64_t kept_stride, double* total) {
   using S = Simd<T>;
   with_vectors<T>(sums.lanes, [&]<int kVectors>() {
     with_chunks(sums.chunks, [&]<int kChunks>() {
       const T* row = grad;
+      typename S::V sum[kVectors];
+      for (int v = 0; v < kVectors; ++v) sum[v] = S::set(0);
+      const auto none = S::set_index(static_cast<Stored>(-1));
       for (int64_t j = tile.begin; j < tile.end; ++j, row += sums.lanes, kept += kept_stride) {
+        typename S::V g[kVectors];
+        typename S::I where[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+          where[v] = S::load_index(kept + v * S::kWidth);
+          g[v] = S::load(row + v * S::kWidth);
+          sum[v] = S::add(sum[v], S::select(S::equal(where[v], none), S::set(0), g[v]));
+        }
         const int64_t start = j * tile.shape.stride - tile.shape.padding;
         const int64_t begin = upper(start, 0), end = lower(start + tile.shape.size, tile.length);
         for (int64_t t = begin; t < end; ++t) {
-          const auto here = S::set_index(t);
+          const auto here = S::set_index(t - start);
           typename S::V z[kVectors];
-          for (int v = 0; v < kVectors; ++v)
-            z[v] = S::select(S::equal(S::load_index(kept + v * S::kWidth), here),
-                             S::load(row + v * S::kWidth), S::set(0));
+          for (int v = 0; v < kVectors; ++v) z[v] = S::select(S::equal(where[v], here), g[v], S::set(0));
           add_to_words<T, kVectors, kChunks>(sums, w, t, z);
         }
       }
+      T values[kVectors * S::kWidth];
+      for (int v = 0; v < kVectors; ++v) S::store(values + v * S::kWidth, sum[v]);
+      for (int i = 0; i < kVectors * S::kWidth; ++i) total[i] += values[i];
     });
   });
+}
+
+template <typename T>
+void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad, bool wide,
+                       const void* kept, int64_t kept_stride, double* total) {
+  if (wide)
+    scatter_positions_of(sums, w, tile, grad, static_cast<const int32_t*>(kept), kept_stride, total);
+  else
+    scatter_positions_of(sums, w, tile, grad, static_cast<const uint8_t*>(kept), kept_stride, total);
+}
+
+void one_hot_bits(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
+                  uint8_t* odd) {
+  constexpr int64_t kPiece = 512;
+  uint8_t nibbles[kPiece + 2];
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    const int64_t wanted = lower(kPiece, count - begin), from = first + begin;
+    for (int64_t i = 0; i < wanted + 2; ++i) nibbles[i] = 0;
+    const int64_t inside = upper(-from, 0), inside_end = lower(length - from, wanted + 2);
+    for (int64_t i = inside; i < inside_end; ++i) {
+      const uint8_t c = codes[from + i];
+      nibbles[i] = static_cast<uint8_t>((c == 0) | (c == 1) << 1 | (c == 2) << 2 | (c == 3) << 3);
+    }
+    for (int64_t i = 0; i < wanted / 2; ++i) {
+      even[begin / 2 + i] = static_cast<uint8_t>(nibbles[2 * i] | nibbles[2 * i + 1] << 4);
+      odd[begin / 2 + i] = static_cast<uint8_t>(nibbles[2 * i + 1] | nibbles[2 * i + 2] << 4);
+    }
+  }
+}
+
+// sums[..] += value[i] under the bits at place[i], for kVectors vectors from bit `first` of each; n values.
+template <typename T, int kVectors>
+void add_under_bits(const uint8_t* bits, int64_t first, const T* value, const uint32_t* place, int64_t n,
+                    T* sums) {
+  using S = Simd<T>;
+  typename S::V sum[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum[v] = S::load(sums + v * S::kWidth);
+  for (int64_t i = 0; i < n; ++i) {
+    const auto g = S::set(value[i]);
+    const uint8_t* at = bits + place[i] + first / 8;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v)
+      sum[v] = S::add_where(sum[v], at + v * S::kWidth / 8, v * S::kWidth % 8, g);
+  }
+  for (int v = 0; v < kVectors; ++v) S::store(sums + v * S::kWidth, sum[v]);
+}
+
+template <typename T>
+void add_listed(const uint8_t* bits, const T* value, const uint32_t* place, int64_t n, int64_t features,
+                T* sums) {
+  constexpr int64_t kWidth = Simd<T>::kWidth;
+  for (int64_t first = 0; first < features;) {
+    // Features are a multiple of 16: with at most 8 vectors at a time, every call begins on a whole byte.
+    int64_t vectors = lower((features - first) / kWidth, 8);
+    T* at = sums + first;
+    switch (vectors) {
+      case 8:
+        add_under_bits<T, 8>(bits, first, value, place, n, at);
+        break;
+      case 7:
+        add_under_bits<T, 7>(bits, first, value, place, n, at);
+        break;
+      case 6:
+        add_under_bits<T, 6>(bits, first, value, place, n, at);
+        break;
+      case 5:
+        add_under_bits<T, 5>(bits, first, value, place, n, at);
+        break;
+      case 4:
+        add_under_bits<T, 4>(bits, first, value, place, n, at);
+        break;
+      case 3:
+        add_under_bits<T, 3>(bits, first, value, place, n, at);
+        break;
+      case 2:
+        add_under_bits<T, 2>(bits, first, value, place, n, at);
+        break;
+      default:
+        add_under_bits<T, 1>(bits, first, value, place, n, at);
+        vectors = 1;
+    }
+    first += vectors * kWidth;
+  }
+}
+
+template <typename T, typename Stored>
+void scatter_windows_of(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
+                        const Stored* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                        double* total) {
+  for (int64_t f = 0; f < shape.filters; ++f) {
+    int64_t n = 0;
+    T sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const ScatterTile& tile = tiles[i];
+      const T* g = grad + tile.grad + f * shape.grad_stride;
+      const Stored* where = kept + tile.kept + f;
+      uint32_t start = 0;
+      for (int64_t j = 0; j < tile.windows; ++j, where += shape.kept_stride, start += shape.stride) {
+        const uint32_t position = start + static_cast<uint32_t>(*where);
+        const bool passes = *where != static_cast<Stored>(-1);
+        value[n] = g[j];
+        place[n] = tile.bits + (position & 1) * shape.half + (position >> 1);
+        sum += passes ? g[j] : 0;
+        n += passes;
+      }
+    }
+    total[f] += sum;
+    add_listed(bits, value, place, n, shape.features, sums + f * shape.features);
+  }
+}
+
+template <typename T>
+void scatter_windows(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
+                     const void* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                     double* total) {
+  if (shape.wide)
+    scatter_windows_of(tiles, count, shape, grad, static_cast<const int32_t*>(kept), bits, value, place, sums,
+                       total);
+  else
+    scatter_windows_of(tiles, count, shape, grad, static_cast<const uint8_t*>(kept), bits, value, place, sums,
+                       total);
 }
 
 template <typename T>
@@ -725,8 +865,10 @@ constexpr Kernels<T> make_kernels() {
           to_columns,
           to_rows,
           sum_rows<T>,
-          scatter_windows<T>,
+          narrow<T>,
           scatter_positions<T>,
+          one_hot_bits,
+          scatter_windows<T>,
           scatter_rows<T>,
           fold<T>};
 }

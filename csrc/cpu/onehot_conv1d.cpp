@@ -25,6 +25,7 @@ void onehot_conv1d(const OneHotConvParams<T>& p) {
   const Tiling tiling(p.conv);
   const int64_t units = p.conv.batch * tiling.tiles;
   const int chunk = choose_chunk<T>(p.conv.width, p.conv.batch * tiling.length, false);
+  expect_writes(p.out, p.conv.batch * p.conv.filters * tiling.length * sizeof(T));
   parallel_for(p.threads, blocks.count() * units, [&](int64_t begin, int64_t end) {
     BlockTables<T> tables(p.conv.width, chunk);
     WordBuffer buffer(kPositions, p.conv.width);
@@ -76,7 +77,7 @@ void onehot_conv1d_backward(const OneHotConvGradParams<T>& p) {
         const int64_t from = tiling.begin(unit % tiling.tiles), to = tiling.end(unit % tiling.tiles);
         const Words words =
             buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to, -p.conv.pad_left, sums);
-        k.to_rows(p.grad + (sequence * p.conv.filters + first) * tiling.length + from, nullptr, tiling.length,
+        k.to_rows(p.grad + (sequence * p.conv.filters + first) * tiling.length + from, tiling.length,
                   to - from, lanes, live, rows.get());
         k.sum_rows(rows.get(), to - from, lanes, bias.data() + group * blocks.padded() + first);
         k.scatter_rows(sums.get(), words, from, to, rows.get());

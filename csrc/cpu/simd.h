@@ -59,6 +59,18 @@ struct Simd {
     __builtin_memcpy(&n, p, sizeof n);
     return __builtin_convertvector(n, I);
   }
+  MK_INLINE static I load_index(const uint8_t* p) {
+    I v;
+    for (int i = 0; i < kWidth; ++i) v[i] = p[i];
+    return v;
+  }
+  // a + b in the lanes whose bits, from bit `shift` of *bits on, are set.
+  MK_INLINE static V add_where(V a, const uint8_t* bits, int shift, V b) {
+    I bit;
+    for (int i = 0; i < kWidth; ++i) bit[i] = 1 << i;
+    const M set = (set_index(*bits >> shift) & bit) != 0;
+    return a + (set ? b : V{});
+  }
 };
 
 #if MK_VECTOR_BYTES == 64
@@ -85,5 +97,13 @@ struct Simd<float> {
   MK_INLINE static uint32_t bits(M m) { return m; }
   MK_INLINE static void store_index(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
   MK_INLINE static I load_index(const int32_t* p) { return _mm512_loadu_si512(p); }
+  MK_INLINE static I load_index(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  MK_INLINE static V add_where(V a, const uint8_t* bits, int, V b) {
+    M set;
+    __builtin_memcpy(&set, bits, sizeof set);
+    return _mm512_mask_add_ps(a, set, a, b);
+  }
 };
 #endif

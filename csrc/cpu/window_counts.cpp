@@ -126,26 +126,32 @@ void window_counts(const WindowCountsParams& p) {
   assemble(p.conv, total, p.gram);
 }
 
-void batch_statistics(const BatchStatisticsParams& p) {
+template <typename T>
+void batch_statistics(const BatchStatisticsParams<T>& p) {
   const int64_t size = p.features;
   const double windows = static_cast<double>(p.windows);
   const auto frequency = allocate<double>(size);
   const auto covariance = allocate<double>(size * size);
+  const auto weight = allocate<double>(p.filters * size);
+  for (int64_t i = 0; i < p.filters * size; ++i) weight[i] = static_cast<double>(p.weight[i]);
   for (int64_t i = 0; i < size; ++i) frequency[i] = static_cast<double>(p.gram[i * size + i]) / windows;
   for (int64_t i = 0; i < size; ++i)
     for (int64_t j = 0; j < size; ++j)
       covariance[i * size + j] =
           static_cast<double>(p.gram[i * size + j]) / windows - frequency[i] * frequency[j];
   parallel_for(p.filters * size * size > 1000000 ? p.threads : 1, p.filters, [&](int64_t begin, int64_t end) {
-    count_kernels().multiply(p.weight + begin * size, covariance.get(), end - begin, size,
+    count_kernels().multiply(weight.get() + begin * size, covariance.get(), end - begin, size,
                              p.weight_cov + begin * size);
     for (int64_t f = begin; f < end; ++f) {
-      const double *w = p.weight + f * size, *wc = p.weight_cov + f * size;
-      p.mean[f] = std::inner_product(w, w + size, frequency.get(), 0.0);
+      const double *w = weight.get() + f * size, *wc = p.weight_cov + f * size;
+      p.mean[f] = static_cast<T>(std::inner_product(w, w + size, frequency.get(), 0.0));
       const double variance = std::inner_product(w, w + size, wc, 0.0);
-      p.variance[f] = variance < 0 ? 0 : variance;  // a constant filter; NaN stays NaN
+      p.variance[f] = static_cast<T>(variance < 0 ? 0 : variance);  // a constant filter; NaN stays NaN
     }
   });
 }
+
+template void batch_statistics<float>(const BatchStatisticsParams<float>&);
+template void batch_statistics<double>(const BatchStatisticsParams<double>&);
 
 }  // namespace motifkit::cpu

@@ -1,4 +1,4 @@
-// conv_pool: convolution, affine (batch norm), activation and max-pool in one pass over the codes.
+// conv_pool: convolution, batch norm, activation and max-pool in one pass over the codes.
 #pragma once
 
 #include "common/geometry.h"
@@ -7,23 +7,37 @@ namespace motifkit {
 
 enum class Activation : int { kIdentity = 0, kRelu = 1 };
 
-// The pooled rows kept between forward and backward have the filters innermost, padded to whole blocks.
+// y = norm_weight * (convolution + bias - mean) / sqrt(variance + eps) + norm_bias; without a mean, the
+// convolution plus bias alone. Any pointer but `mean` with `variance` may be null by itself.
+template <typename T>
+struct NormParams {
+  const T* bias;         // (filters), of the convolution
+  const T* norm_weight;  // (filters)
+  const T* norm_bias;    // (filters)
+  const T* mean;         // (filters)
+  const T* variance;     // (filters)
+  double eps;
+  bool of_batch;  // mean and variance are those of this batch's convolution without bias
+};
+
+// Where forward kept the maximum of each window, (batch, pool.out_length, padded filters): the position less
+// the window's first, in one byte where that fits, with all bits set where ReLU passes no gradient.
+// Null where no gradient is wanted.
+bool kept_is_wide(const PoolShape& pool);
 int64_t padded_filters(int64_t filters);
 
 template <typename T>
 struct ConvPoolParams {
   ConvShape conv;
   PoolShape pool;
+  NormParams<T> norm;
   const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
   int64_t codes_stride;
   const T* weight;  // (filters, 4, width)
-  const T* centre;  // (filters): subtracted from the convolution; batch-norm mean less the bias
-  const T* scale;   // (filters): multiplies what is left; its sign decides between maximum and minimum
-  const T* shift;   // (filters): added last
-  bool minimum;     // pool the smallest affine value instead of the largest
+  bool minimum;     // pool the smallest value instead of the largest
   Activation activation;
-  T* out;         // (batch, filters, pool.out_length)
-  int32_t* kept;  // (batch, pool.out_length, padded filters): position kept of each window; may be null
+  T* out;  // (batch, filters, pool.out_length)
+  void* kept;
   int threads;
 };
 
@@ -31,15 +45,18 @@ template <typename T>
 struct ConvPoolGradParams {
   ConvShape conv;
   PoolShape pool;
+  NormParams<T> norm;
   const uint8_t* codes;
   int64_t codes_stride;
-  const T* weight;      // (filters, 4, width)
-  const T* grad;        // (batch, filters, pool.out_length): gradient of `out`
-  const T* out;         // as forward returned it; read only for kRelu
-  const int32_t* kept;  // as forward returned it
-  Activation activation;
-  double* scattered;  // (filters, 4, width): gradient at the kept positions, summed over their windows
-  double* total;      // (filters): gradient summed over all windows
+  const T* weight;           // (filters, 4, width)
+  const T* grad;             // (batch, filters, pool.out_length): gradient of `out`
+  const void* kept;          // as forward wrote it
+  const double* weight_cov;  // of batch_statistics, and
+  const int64_t* gram;       // of window_counts; both null unless norm.of_batch
+  T* grad_weight;            // (filters, 4, width)
+  T* grad_bias;              // (filters) each
+  T* grad_norm_weight;
+  T* grad_norm_bias;
   int threads;
 };
 

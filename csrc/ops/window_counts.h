@@ -14,21 +14,24 @@ struct WindowCountsParams {
   int threads;
 };
 
-// Mean, variance and the product weight x covariance that the backward pass needs, all in double.
+// Mean and variance of the convolution over all windows, taken from the counts in double precision, and the
+// product weight x covariance that the backward pass needs.
+template <typename T>
 struct BatchStatisticsParams {
   int64_t filters;
-  int64_t features;      // 4 * width
-  int64_t windows;       // batch * out_length, at least 1
-  const double* weight;  // (filters, features)
-  const int64_t* gram;   // (features, features)
-  double* mean;          // (filters)
-  double* variance;      // (filters), biased
-  double* weight_cov;    // (filters, features): weight x covariance of the one-hot windows
+  int64_t features;     // 4 * width
+  int64_t windows;      // batch * out_length, at least 1
+  const T* weight;      // (filters, features)
+  const int64_t* gram;  // (features, features)
+  T* mean;              // (filters), without bias
+  T* variance;          // (filters), biased
+  double* weight_cov;   // (filters, features): weight x covariance of the one-hot windows
   int threads;
 };
 
 namespace cpu {
 void window_counts(const WindowCountsParams& params);
-void batch_statistics(const BatchStatisticsParams& params);
+template <typename T>
+void batch_statistics(const BatchStatisticsParams<T>& params);
 }  // namespace cpu
 }  // namespace motifkit

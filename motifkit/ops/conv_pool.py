@@ -159,7 +159,8 @@ def conv_pool(
     if batch_statistics:
         if windows < 2:
             raise ValueError(f"batch statistics need at least 2 windows, got {windows}")
-        gram = window_counts(codes, weight.shape[2], pads)
+        count = window_counts if torch.compiler.is_compiling() else _counts
+        gram = count(codes, weight.shape[2], *pads)
     elif normalise:
         mean, variance = _common.widened(running_mean, dtype), _common.widened(running_var, dtype)
 
@@ -189,11 +190,11 @@ def conv_pool(
     return out.to(weight.dtype)
 
 
-def window_counts(codes: Tensor, width: int, pads: tuple[int, int]) -> Tensor:
+def window_counts(codes: Tensor, width: int, left: int, right: int) -> Tensor:
     """How many windows hold letter a at position k and letter b at position l, for all four.
 
     Args:
-        codes: (batch, length) uint8. width: letters a window. pads: letters of N at both ends.
+        codes: (batch, length) uint8. width: letters a window. left, right: letters of N at the ends.
 
     Returns:
         (4 * width, 4 * width) int64, rows and columns indexed by letter * width + position. Counts
@@ -202,10 +203,10 @@ def window_counts(codes: Tensor, width: int, pads: tuple[int, int]) -> Tensor:
     Example:
         >>> import motifkit as mk
         >>> from motifkit.ops.conv_pool import window_counts
-        >>> window_counts(mk.encode("AAC"), 1, (0, 0)).diagonal()
+        >>> window_counts(mk.encode("AAC"), 1, 0, 0).diagonal()
         tensor([2, 1, 0, 0])
     """
-    return torch.ops.motifkit.window_counts(codes, width, *pads)
+    return torch.ops.motifkit.window_counts(codes, width, left, right)
 
 
 def _has_norm(*arguments: Tensor | None) -> bool:
@@ -214,8 +215,8 @@ def _has_norm(*arguments: Tensor | None) -> bool:
 
 class _Pooled(NamedTuple):
     out: Tensor  # (batch, filters, windows)
-    kept: Tensor  # (batch, windows, padded filters) int32: position each maximum was kept from
-    mean: Tensor  # (filters,) of the convolution without bias; empty without batch norm
+    kept: Tensor  # (batch, windows, padded filters): where in its window each maximum stood
+    mean: Tensor  # (filters,) of the convolution without bias; empty without batch statistics
     variance: Tensor  # (filters,)
     weight_cov: Tensor  # (filters, 4 * width) float64: weight x covariance of the batch's windows
 
@@ -233,9 +234,15 @@ def _geometry(codes, weight, left, right, size, stride, padding):
     """The integers that follow the addresses in conv_pool's native entry points."""
     batch, length = codes.shape
     filters, _, width = weight.shape
-    positions = length + left + right - width + 1
-    pooled = _common.pool_length(positions, size, stride, padding)
+    pooled = (length + left + right - width + 1 + 2 * padding - size) // stride + 1
     return batch, length, filters, width, left, right, size, stride, padding, pooled
+
+
+def _kept_shape(batch, filters, pooled, size):
+    """Shape and type of the positions kept: filters padded to whole blocks, a byte where that is enough."""
+    full, rest = filters // 32 * 32, filters % 32
+    padded = full + (0 if rest == 0 else 16 if rest <= 16 else 32)
+    return (batch, pooled, padded), torch.uint8 if size <= 255 else torch.int32
 
 
 def _forward(
@@ -244,97 +251,67 @@ def _forward(
 ):  # fmt: skip
     geometry = _geometry(codes, weight, left, right, size, stride, padding)
     batch, filters, pooled = geometry[0], geometry[2], geometry[-1]
-    native = _native.module()
-    weight_cov = weight.new_empty(0, dtype=torch.float64)
-    if gram is not None:
-        wide = weight.double()
-        mean64, variance64 = torch.empty(2, filters, dtype=torch.float64)
-        weight_cov = torch.empty(filters, gram.shape[0], dtype=torch.float64)
-        native.batch_statistics(
-            filters, gram.shape[0], windows, wide.data_ptr(), gram.data_ptr(), mean64.data_ptr(),
-            variance64.data_ptr(), weight_cov.data_ptr(), torch.get_num_threads(),
-        )  # fmt: skip
-        scale, shift = (variance64 + eps).rsqrt(), norm_bias
-        mean, variance = mean64.to(weight.dtype), variance64.to(weight.dtype)
-        centre = mean
-    elif mean is not None:
-        scale, shift = (variance.double() + eps).rsqrt(), norm_bias
-        centre = mean if bias is None else mean - bias
-        mean, variance = mean.clone(), variance.clone()
-    else:
-        scale, shift = weight.new_ones(filters), bias
-        centre = mean = variance = weight.new_zeros(filters)
-        variance = variance.clone()
-        mean = mean.clone()
-    if norm_weight is not None:
-        scale = scale * norm_weight
-    scale = scale.to(weight.dtype)
-    if shift is None:
-        shift = weight.new_zeros(filters)
+    threads = torch.get_num_threads()
     out = weight.new_empty(batch, filters, pooled)
-    kept = torch.empty((batch, pooled, native.padded_filters(filters)) if keep else (0,), dtype=torch.int32)
+    shape, dtype = _kept_shape(batch, filters, pooled, size)
+    kept = torch.empty(shape if keep else 0, dtype=dtype)
+    if gram is None:
+        batch_mean = batch_variance = weight_cov = None
+    else:
+        mean, variance = batch_mean, batch_variance = weight.new_empty(2, filters).unbind()
+        weight_cov = torch.empty(filters, gram.shape[0], dtype=torch.float64)
+        _native.function("batch_statistics", weight.dtype)(
+            filters, gram.shape[0], windows, weight.data_ptr(), gram.data_ptr(), mean.data_ptr(),
+            variance.data_ptr(), weight_cov.data_ptr(), threads,
+        )  # fmt: skip
+    address = _native.address
     _native.function("conv_pool", weight.dtype)(
-        codes.data_ptr(), codes.stride(0), weight.data_ptr(), centre.data_ptr(), scale.data_ptr(),
-        shift.data_ptr(), out.data_ptr(), kept.data_ptr() if keep else 0, *geometry, minimum, relu,
-        torch.get_num_threads(),
+        codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
+        address(norm_bias), address(mean), address(variance), eps, gram is not None, out.data_ptr(),
+        kept.data_ptr() if keep else 0, *geometry, minimum, relu, threads,
     )  # fmt: skip
+    return out, kept, batch_mean, batch_variance, weight_cov
+
+
+def _separate_outputs(*arguments):
+    """As _forward, with empty tensors for what there is not: a registered op returns tensors."""
+    out, kept, mean, variance, weight_cov = _forward(*arguments)
+    if mean is None:
+        mean, variance = out.new_empty(0), out.new_empty(0)
+        weight_cov = torch.empty(0, dtype=torch.float64)
+    elif mean.untyped_storage().data_ptr() == variance.untyped_storage().data_ptr():
+        mean, variance = mean.clone(), variance.clone()  # the outputs of an op must not share memory
     return out, kept, mean, variance, weight_cov
 
 
 def _backward(
-    grad, out, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram, windows,
-    normalised, eps, left, right, size, stride, padding, relu,
+    grad, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram, eps, left, right,
+    size, stride, padding,
 ):  # fmt: skip
     """Gradients of weight, bias, norm_weight and norm_bias, in that order."""
     grad = grad.contiguous()
-    filters, _, width = weight.shape
-    scattered = torch.empty(filters, 4 * width, dtype=torch.float64)
-    total = torch.empty(filters, dtype=torch.float64)
+    grad_weight = torch.empty_like(weight)
+    grads = weight.new_empty(3, weight.shape[0])
+    address = _native.address
     _native.function("conv_pool_backward", weight.dtype)(
-        codes.data_ptr(), codes.stride(0), weight.data_ptr(), grad.data_ptr(), out.data_ptr(),
-        kept.data_ptr(), scattered.data_ptr(), total.data_ptr(),
-        *_geometry(codes, weight, left, right, size, stride, padding), relu,
-        torch.get_num_threads(),
+        codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
+        address(mean), address(variance), eps, gram is not None, grad.data_ptr(), kept.data_ptr(),
+        address(weight_cov), address(gram), grad_weight.data_ptr(), grads.data_ptr(),
+        *_geometry(codes, weight, left, right, size, stride, padding), torch.get_num_threads(),
     )  # fmt: skip
-    dtype = weight.dtype
-    if not normalised:
-        return (
-            scattered.view_as(weight).to(dtype),
-            total.to(dtype),
-            total.to(dtype),
-            total.to(dtype),
-        )
-    rstd = (variance.double() + eps).rsqrt()
-    scale = rstd if norm_weight is None else rstd * norm_weight
-    centre = mean.double() if bias is None or gram is not None else mean.double() - bias
-    # Sum of gradient x normalised value: the kept windows' convolutions are in <scattered, weight>.
-    products = torch.linalg.vecdot(scattered, weight.reshape(filters, -1).double())
-    grad_norm_weight = rstd * (products - centre * total)
-    if gram is not None:
-        letters = gram.diagonal().double() / windows
-        scattered -= total[:, None] * letters
-        scattered -= (grad_norm_weight * rstd)[:, None] * weight_cov
-        grad_bias = torch.zeros_like(total)  # the batch mean takes any bias away
-    else:
-        grad_bias = scale * total
-    scattered *= scale[:, None]
-    return (
-        scattered.view_as(weight).to(dtype), grad_bias.to(dtype), grad_norm_weight.to(dtype),
-        total.to(dtype),
-    )  # fmt: skip
+    return grad_weight, *grads.unbind()
 
 
 def _save(ctx, inputs, output):
-    (codes, weight, bias, norm_weight, norm_bias, running_mean, _, gram, windows, eps, left, right,
-     size, stride, padding, _, relu) = inputs  # fmt: skip
-    out, kept, mean, variance, weight_cov = output
-    # Without relu the output is not read again: an empty stand-in keeps the shape of the call.
-    saved_out = out if relu else out.new_empty(0)
-    ctx.save_for_backward(saved_out, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram)
-    normalised = gram is not None or running_mean is not None
-    ctx.scalars = windows, normalised, eps, left, right, size, stride, padding, relu
+    (codes, weight, bias, norm_weight, norm_bias, mean, variance, gram, _, eps, left, right,
+     size, stride, padding, _, _) = inputs  # fmt: skip
+    _, kept, batch_mean, batch_variance, weight_cov = output
+    if gram is not None:
+        mean, variance = batch_mean, batch_variance
+    ctx.save_for_backward(kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram)
+    ctx.scalars = eps, left, right, size, stride, padding
     ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
-    ctx.mark_non_differentiable(kept, mean, variance, weight_cov)
+    ctx.mark_non_differentiable(*(x for x in (kept, batch_mean, batch_variance, weight_cov) if x is not None))
     ctx.set_materialize_grads(False)
 
 
@@ -351,10 +328,8 @@ class _ConvPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *inputs):
-        differentiable = any(ctx.needs_input_grad)
-        output = _forward(*inputs, keep=differentiable)
-        if differentiable:
-            _save(ctx, inputs, output)
+        output = _forward(*inputs)
+        _save(ctx, inputs, output)
         return output
 
     @staticmethod
@@ -373,20 +348,25 @@ def _fake(
 ):  # fmt: skip
     *_, pooled = _geometry(codes, weight, left, right, size, stride, padding)
     batch, filters = codes.shape[0], weight.shape[0]
-    full, rest = filters // 32 * 32, filters % 32
-    padded = full + (0 if rest == 0 else 16 if rest <= 16 else 32)
+    shape, dtype = _kept_shape(batch, filters, pooled, size)
+    statistics = 0 if gram is None else filters
     return (
         weight.new_empty(batch, filters, pooled),
-        codes.new_empty(batch, pooled, padded, dtype=torch.int32),
-        weight.new_empty(filters),
-        weight.new_empty(filters),
-        weight.new_empty((filters, gram.shape[0]) if gram is not None else (0,), dtype=torch.float64),
+        codes.new_empty(shape, dtype=dtype),
+        weight.new_empty(statistics),
+        weight.new_empty(statistics),
+        weight.new_empty((filters, gram.shape[0]) if gram is not None else 0, dtype=torch.float64),
     )
 
 
-def _fake_backward(grad, out, kept, codes, weight, *_):
+def _fake_backward(grad, kept, codes, weight, *_):
     per_filter = weight.new_empty(weight.shape[0])
     return torch.empty_like(weight), *(torch.empty_like(per_filter) for _ in range(3))
+
+
+def _separate_gradients(*arguments):
+    grad_weight, *rest = _backward(*arguments)
+    return grad_weight, *(x.clone() for x in rest)  # the outputs of an op must not share memory
 
 
 _common.define(
@@ -395,11 +375,11 @@ _common.define(
     fake=lambda codes, width, left, right: codes.new_empty(4 * width, 4 * width, dtype=torch.int64),
 )
 _common.define(
-    "conv_pool_backward(Tensor grad, Tensor out, Tensor kept, Tensor codes, Tensor weight,"
-    " Tensor? bias, Tensor? norm_weight, Tensor mean, Tensor variance, Tensor weight_cov,"
-    " Tensor? gram, SymInt windows, bool normalised, float eps, int left, int right, int size,"
-    " int stride, int padding, bool relu) -> (Tensor, Tensor, Tensor, Tensor)",
-    cpu=_backward,
+    "conv_pool_backward(Tensor grad, Tensor kept, Tensor codes, Tensor weight, Tensor? bias,"
+    " Tensor? norm_weight, Tensor? mean, Tensor? variance, Tensor? weight_cov, Tensor? gram,"
+    " float eps, int left, int right, int size, int stride, int padding)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    cpu=_separate_gradients,
     fake=_fake_backward,
 )
 _common.define(
@@ -407,7 +387,7 @@ _common.define(
     " Tensor? mean, Tensor? variance, Tensor? gram, SymInt windows, float eps, int left, int right,"
     " int size, int stride, int padding, bool minimum, bool relu)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    cpu=_forward,
+    cpu=_separate_outputs,
     fake=_fake,
     setup_context=_save,
     backward=_registered_backward,
