@@ -19,21 +19,63 @@
 
 namespace motifkit::cpu {
 
-struct Free {
-  void operator()(void* p) const { std::free(p); }
+// Memory that a thread used for one call and keeps for the next: on a fresh page the first write costs more
+// than all the arithmetic that will happen there. No result refers to it.
+class Workspace {
+ public:
+  static void* take(size_t bytes) {
+    auto& blocks = mine().blocks_;
+    for (auto block = blocks.begin(); block != blocks.end(); ++block) {
+      if (block->bytes < bytes || block->bytes > 4 * bytes + 4096) continue;
+      void* p = block->memory;
+      blocks.erase(block);
+      return p;
+    }
+    // The size stands in front, a cache line before what is handed out.
+    auto* p = static_cast<char*>(std::aligned_alloc(64, bytes + 64));
+    if (p == nullptr) throw std::bad_alloc();
+    *reinterpret_cast<size_t*>(p) = bytes;
+    return p + 64;
+  }
+  static void give_back(void* p) {
+    const size_t bytes = *reinterpret_cast<size_t*>(static_cast<char*>(p) - 64);
+    auto& blocks = mine().blocks_;
+    if (bytes > kMostBytes || blocks.size() >= kMostBlocks) {
+      std::free(static_cast<char*>(p) - 64);
+    } else {
+      blocks.push_back({bytes, p});
+    }
+  }
+  ~Workspace() {
+    for (const Block& block : blocks_) std::free(static_cast<char*>(block.memory) - 64);
+  }
+
+ private:
+  static constexpr size_t kMostBytes = size_t{4} << 20, kMostBlocks = 16;
+  struct Block {
+    size_t bytes;
+    void* memory;
+  };
+  static Workspace& mine() {
+    thread_local Workspace instance;
+    return instance;
+  }
+  std::vector<Block> blocks_;
+};
+
+struct GiveBack {
+  void operator()(void* p) const { Workspace::give_back(p); }
 };
 
 // Memory for a vector unit: 64-byte aligned, not initialised.
 template <typename T>
-using Buffer = std::unique_ptr<T[], Free>;
+using Buffer = std::unique_ptr<T[], GiveBack>;
 
 template <typename T>
 Buffer<T> allocate(int64_t count) {
   static_assert(std::is_trivial_v<T>);
   const size_t bytes = (static_cast<size_t>(std::max<int64_t>(count, 1)) * sizeof(T) + 63) / 64 * 64;
-  void* p = std::aligned_alloc(64, bytes);
-  if (p == nullptr) throw std::bad_alloc();
-  return Buffer<T>(static_cast<T*>(p));
+  return Buffer<T>(static_cast<T*>(Workspace::take(bytes)));
 }
 
 // Asks for large pages behind memory that is about to be written for the first time: a page fault costs more

@@ -164,16 +164,24 @@ def conv_pool(
     elif normalise:
         mean, variance = _common.widened(running_mean, dtype), _common.widened(running_var, dtype)
 
+    compiling = torch.compiler.is_compiling()
+    differentiable = torch.is_grad_enabled()
+    if normalise and not batch_statistics and differentiable and not compiling:
+        mean, variance = mean.clone(), variance.clone()  # a later step may move them before backward
+
     def extreme(minimum: bool) -> _Pooled:
-        arguments = (
-            codes, wide_weight, wide_bias, norm_weight, norm_bias, mean, variance, gram, windows,
-            eps, *pads, pool_size, stride, pool_padding, minimum, activation == "relu",
+        tensors = codes, wide_weight, wide_bias, norm_weight, norm_bias
+        rest = (
+            mean, variance, gram, windows, eps, *pads, pool_size, stride, pool_padding, minimum,
+            activation == "relu",
         )  # fmt: skip
-        if torch.compiler.is_compiling():
-            return _Pooled(*torch.ops.motifkit.conv_pool(*arguments))
-        if not torch.is_grad_enabled():
-            return _Pooled(*_forward(*arguments, keep=False))
-        return _Pooled(*_ConvPool.apply(*arguments))
+        if compiling:
+            return _Pooled(*torch.ops.motifkit.conv_pool(*tensors, *rest))
+        if not differentiable:
+            return _forward(*tensors, *rest, keep=False)
+        statistics: list[Tensor] = []
+        out = _ConvPool.apply(statistics, rest, *tensors)
+        return _Pooled(out, None, *statistics, None)
 
     pooled = extreme(minimum=False)
     if batch_statistics and running_mean is not None and running_var is not None:
@@ -215,10 +223,10 @@ def _has_norm(*arguments: Tensor | None) -> bool:
 
 class _Pooled(NamedTuple):
     out: Tensor  # (batch, filters, windows)
-    kept: Tensor  # (batch, windows, padded filters): where in its window each maximum stood
-    mean: Tensor  # (filters,) of the convolution without bias; empty without batch statistics
-    variance: Tensor  # (filters,)
-    weight_cov: Tensor  # (filters, 4 * width) float64: weight x covariance of the batch's windows
+    kept: Tensor | None  # (batch, windows, padded filters): where in its window each maximum stood
+    mean: Tensor | None  # (filters,) of the convolution without bias, where statistics are the batch's
+    variance: Tensor | None  # (filters,)
+    weight_cov: Tensor | None  # (filters, 4 * width) float64: weight x covariance of the windows
 
 
 def _counts(codes: Tensor, width: int, left: int, right: int) -> Tensor:
@@ -270,7 +278,7 @@ def _forward(
         address(norm_bias), address(mean), address(variance), eps, gram is not None, out.data_ptr(),
         kept.data_ptr() if keep else 0, *geometry, minimum, relu, threads,
     )  # fmt: skip
-    return out, kept, batch_mean, batch_variance, weight_cov
+    return _Pooled(out, kept, batch_mean, batch_variance, weight_cov)
 
 
 def _separate_outputs(*arguments):
@@ -311,35 +319,42 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram)
     ctx.scalars = eps, left, right, size, stride, padding
     ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
-    ctx.mark_non_differentiable(*(x for x in (kept, batch_mean, batch_variance, weight_cov) if x is not None))
+    ctx.mark_non_differentiable(kept, batch_mean, batch_variance, weight_cov)
     ctx.set_materialize_grads(False)
 
 
-def _gradients(ctx, backward, grad):
-    if grad is None:
-        return (None,) * 17
-    weight, *rest = backward(grad, *ctx.saved_tensors, *ctx.scalars)
-    rest = [value if given else None for value, given in zip(rest, ctx.given, strict=True)]
-    return None, weight, *rest, *(None,) * 12
-
-
 class _ConvPool(torch.autograd.Function):
-    """The eager path."""
+    """The eager path. What the registered op returns beside its output stays with the context here, and the
+    batch's mean and variance go into the list `statistics`: every output of a Function costs microseconds."""
 
     @staticmethod
-    def forward(ctx, *inputs):
-        output = _forward(*inputs)
-        _save(ctx, inputs, output)
-        return output
+    def forward(ctx, statistics, rest, codes, weight, bias, norm_weight, norm_bias):
+        out, ctx.kept, mean, variance, ctx.weight_cov = _forward(
+            codes, weight, bias, norm_weight, norm_bias, *rest
+        )
+        statistics += mean, variance
+        ctx.statistics = rest[:2] if mean is None else (mean, variance)
+        ctx.save_for_backward(codes, weight, bias, norm_weight)
+        ctx.gram, ctx.scalars = rest[2], rest[4:10]
+        ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad, *_):
-        return _gradients(ctx, _backward, grad)
+    def backward(ctx, grad):
+        weight, *others = _backward(
+            grad, ctx.kept, *ctx.saved_tensors, *ctx.statistics, ctx.weight_cov, ctx.gram, *ctx.scalars
+        )
+        others = [value if given else None for value, given in zip(others, ctx.given, strict=True)]
+        return None, None, None, weight, *others
 
 
 def _registered_backward(ctx, grad, *_):
-    return _gradients(ctx, torch.ops.motifkit.conv_pool_backward, grad)
+    if grad is None:
+        return (None,) * 17
+    weight, *others = torch.ops.motifkit.conv_pool_backward(grad, *ctx.saved_tensors, *ctx.scalars)
+    others = [value if given else None for value, given in zip(others, ctx.given, strict=True)]
+    return None, weight, *others, *(None,) * 12
 
 
 def _fake(
