@@ -470,31 +470,42 @@ inline __mmask16 first_bits(int64_t n) {
   return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
+// Tiles of 16 x 16. The last one of more than 16 rows begins early enough to be whole: masked stores that
+// cross cache lines cost more than writing a few rows twice.
+inline int64_t tile_start(int64_t row, int64_t rows) {
+  return rows >= 16 ? lower(row, rows - 16) : row;
+}
+
 void to_columns(const float* src, int64_t rows, int lanes, int64_t live, float* dst, int64_t dst_stride) {
-  for (int64_t row = 0; row < rows; row += 16)
+  for (int64_t at = 0; at < rows; at += 16) {
+    const int64_t row = tile_start(at, rows);
+    const __mmask16 mask = first_bits(rows - row);
     for (int64_t lane = 0; lane < live; lane += 16) {
       __m512 tile[16];
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) tile[i] = _mm512_loadu_ps(src + (row + i) * lanes + lane);
       transpose16(tile);
       float* out = dst + lane * dst_stride + row;
-      const __mmask16 mask = first_bits(rows - row);
-      if (live - lane >= 16) {
+      const int64_t wide = live - lane;
+      if (mask == 0xffff) {
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+        for (int i = 0; i < 16; ++i)
+          if (i < wide) _mm512_storeu_ps(out + i * dst_stride, tile[i]);
       } else {
 #pragma GCC unroll 16
         for (int i = 0; i < 16; ++i)
-          if (i < live - lane) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+          if (i < wide) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
       }
     }
+  }
 }
 
 void to_rows(const float* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, float* dst) {
-  for (int64_t row = 0; row < rows; row += 16)
+  for (int64_t at = 0; at < rows; at += 16) {
+    const int64_t row = tile_start(at, rows);
+    const __mmask16 mask = first_bits(rows - row);
     for (int64_t lane = 0; lane < lanes; lane += 16) {
       const float* in = src + lane * src_stride + row;
-      const __mmask16 mask = first_bits(rows - row);
       const int64_t wide = live - lane;
       __m512 tile[16];
 #pragma GCC unroll 16
@@ -502,15 +513,12 @@ void to_rows(const float* src, int64_t src_stride, int64_t rows, int lanes, int6
         tile[i] = i < wide ? _mm512_maskz_loadu_ps(mask, in + i * src_stride) : _mm512_setzero_ps();
       transpose16(tile);
       float* out = dst + row * lanes + lane;
-      if (rows - row >= 16) {
+      const int64_t tall = rows - row;
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + i * lanes, tile[i]);
-      } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i)
-          if (i < rows - row) _mm512_storeu_ps(out + i * lanes, tile[i]);
-      }
+      for (int i = 0; i < 16; ++i)
+        if (i < tall) _mm512_storeu_ps(out + i * lanes, tile[i]);
     }
+  }
 }
 #endif
 
