@@ -83,6 +83,12 @@ def score_placements(
 
     Raises:
         ValueError: the data set has no placements.
+
+    Example:
+        >>> import motifkit as mk
+        >>> table = mk.score_placements(model, mk.simulate(n=1000))  # doctest: +SKIP
+        >>> table.loc[0, ["filter", "motif", "precision", "recall"]].tolist()  # doctest: +SKIP
+        ['filter0', 'SRF', 0.997, 0.894]
     """
     pandas = require("pandas", "motifs")
     if dataset.placements is None:

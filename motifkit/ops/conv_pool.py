@@ -115,7 +115,7 @@ def conv_pool(
         >>> import torch, motifkit as mk
         >>> weight = torch.zeros(1, 4, 3); weight[0, 2, 0] = weight[0, 3, 1] = weight[0, 2, 2] = 1
         >>> mk.ops.conv_pool(mk.encode("CCGTGAAT"), weight, padding="valid", pool_size=3)
-        tensor([[[3., 0.]]])
+        tensor([[[3., 1.]]])
         >>> mk.ops.conv_pool(mk.encode("CCGTGAAT"), weight, torch.tensor([-1.]), pool_size=4)
         tensor([[[2., 0.]]])
 
