@@ -248,8 +248,7 @@ def _geometry(codes, weight, left, right, size, stride, padding):
 
 def _kept_shape(batch, filters, pooled, size):
     """Shape and type of the positions kept: filters padded to whole blocks, a byte where that is enough."""
-    full, rest = filters // 32 * 32, filters % 32
-    padded = full + (0 if rest == 0 else 16 if rest <= 16 else 32)
+    padded = _native.module().padded_filters(filters)
     return (batch, pooled, padded), torch.uint8 if size <= 255 else torch.int32
 
 

@@ -1,0 +1,128 @@
+// Between rows of lanes and columns of an output. Part of kernels.inl.
+
+template <typename T>
+void affine(T* x, int64_t rows, int lanes, const T* centre, const T* scale, const T* shift, bool relu) {
+  using S = Simd<T>;
+  const auto zero = S::set(0);
+  for (int lane = 0; lane < lanes; lane += S::kWidth) {
+    const auto c = S::load(centre + lane), a = S::load(scale + lane), b = S::load(shift + lane);
+    for (int64_t row = 0; row < rows; ++row) {
+      auto y = S::add(S::mul(S::load(x + row * lanes + lane) - c, a), b);
+      if (relu) y = S::select(S::gt(zero, y), zero, y);
+      S::store(x + row * lanes + lane, y);
+    }
+  }
+}
+
+#if MK_VECTOR_BYTES == 64
+inline void transpose16(__m512 (&r)[16]) {
+  __m512 t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+    r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+inline __mmask16 first_bits(int64_t n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
+}
+
+// Tiles of 16 x 16. The last one of more than 16 rows begins early enough to be whole: masked stores that
+// cross cache lines cost more than writing a few rows twice.
+inline int64_t tile_start(int64_t row, int64_t rows) {
+  return rows >= 16 ? lower(row, rows - 16) : row;
+}
+
+void to_columns(const float* src, int64_t rows, int lanes, int64_t live, float* dst, int64_t dst_stride) {
+  for (int64_t at = 0; at < rows; at += 16) {
+    const int64_t row = tile_start(at, rows);
+    const __mmask16 mask = first_bits(rows - row);
+    for (int64_t lane = 0; lane < live; lane += 16) {
+      __m512 tile[16];
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) tile[i] = _mm512_loadu_ps(src + (row + i) * lanes + lane);
+      transpose16(tile);
+      float* out = dst + lane * dst_stride + row;
+      const int64_t wide = live - lane;
+      if (mask == 0xffff) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i)
+          if (i < wide) _mm512_storeu_ps(out + i * dst_stride, tile[i]);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i)
+          if (i < wide) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+      }
+    }
+  }
+}
+
+void to_rows(const float* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, float* dst) {
+  for (int64_t at = 0; at < rows; at += 16) {
+    const int64_t row = tile_start(at, rows);
+    const __mmask16 mask = first_bits(rows - row);
+    for (int64_t lane = 0; lane < lanes; lane += 16) {
+      const float* in = src + lane * src_stride + row;
+      const int64_t wide = live - lane;
+      __m512 tile[16];
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i)
+        tile[i] = i < wide ? _mm512_maskz_loadu_ps(mask, in + i * src_stride) : _mm512_setzero_ps();
+      transpose16(tile);
+      float* out = dst + row * lanes + lane;
+      const int64_t tall = rows - row;
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i)
+        if (i < tall) _mm512_storeu_ps(out + i * lanes, tile[i]);
+    }
+  }
+}
+#endif
+
+template <typename T>
+void to_columns(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int64_t dst_stride) {
+  for (int64_t lane = 0; lane < live; ++lane)
+    for (int64_t row = 0; row < rows; ++row) dst[lane * dst_stride + row] = src[row * lanes + lane];
+}
+
+template <typename T>
+void to_rows(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t lane = 0; lane < live; ++lane) dst[row * lanes + lane] = src[lane * src_stride + row];
+    for (int64_t lane = live; lane < lanes; ++lane) dst[row * lanes + lane] = 0;
+  }
+}
+
+template <typename T>
+void sum_rows(const T* rows, int64_t count, int lanes, double* total) {
+  using S = Simd<T>;
+  for (int lane = 0; lane < lanes; lane += S::kWidth) {
+    auto sum = S::set(0);
+    for (int64_t row = 0; row < count; ++row) sum = S::add(sum, S::load(rows + row * lanes + lane));
+    T values[S::kWidth];
+    S::store(values, sum);
+    for (int i = 0; i < S::kWidth; ++i) total[lane + i] += values[i];
+  }
+}
