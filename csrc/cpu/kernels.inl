@@ -20,13 +20,15 @@ inline int64_t upper(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
-#include "cpu/kernels/counts.inl"
-#include "cpu/kernels/gradients.inl"
-#include "cpu/kernels/layout.inl"
+// clang-format off: each builds on those before it
+#include "cpu/kernels/words.inl"
+#include "cpu/kernels/sources.inl"
 #include "cpu/kernels/pooling.inl"
 #include "cpu/kernels/scanning.inl"
-#include "cpu/kernels/sources.inl"
-#include "cpu/kernels/words.inl"
+#include "cpu/kernels/layout.inl"
+#include "cpu/kernels/gradients.inl"
+#include "cpu/kernels/counts.inl"
+// clang-format on
 
 }  // namespace
 

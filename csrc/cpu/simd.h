@@ -36,6 +36,7 @@ struct Simd {
   MK_INLINE static void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
   MK_INLINE static V set(T x) { return x - V{}; }
   MK_INLINE static I set_index(int64_t t) { return static_cast<Int>(t) - I{}; }
+  MK_INLINE static I next(I t) { return t + 1; }
   MK_INLINE static V add(V a, V b) { return a + b; }
   MK_INLINE static V mul(V a, V b) { return a * b; }
   MK_INLINE static V max(V a, V b) { return a > b ? a : b; }  // b where either is NaN
@@ -85,6 +86,7 @@ struct Simd<float> {
   MK_INLINE static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
   MK_INLINE static V set(float x) { return _mm512_set1_ps(x); }
   MK_INLINE static I set_index(int64_t t) { return _mm512_set1_epi32(static_cast<int>(t)); }
+  MK_INLINE static I next(I t) { return _mm512_add_epi32(t, _mm512_set1_epi32(1)); }
   MK_INLINE static V add(V a, V b) { return _mm512_add_ps(a, b); }
   MK_INLINE static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
   MK_INLINE static V max(V a, V b) { return _mm512_max_ps(a, b); }

@@ -60,8 +60,8 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
         }
         const int64_t start = j * tile.shape.stride - tile.shape.padding;
         const int64_t begin = upper(start, 0), end = lower(start + tile.shape.size, tile.length);
-        for (int64_t t = begin; t < end; ++t) {
-          const auto here = S::set_index(t - start);
+        auto here = S::set_index(begin - start);
+        for (int64_t t = begin; t < end; ++t, here = S::next(here)) {
           typename S::V z[kVectors];
           for (int v = 0; v < kVectors; ++v) z[v] = S::select(S::equal(where[v], here), g[v], S::set(0));
           add_to_words<T, kVectors, kChunks>(sums, w, t, z);

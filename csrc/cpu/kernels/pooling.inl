@@ -16,10 +16,11 @@ struct Best {
 
   template <typename Source>
   MK_INLINE void extend(const Source& source, int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
+    auto here = S::set_index(begin);  // counted in a vector: from a scalar it would cross over at each step
+    for (int64_t t = begin; t < end; ++t, here = S::next(here)) {
       typename S::V z[kVectors];
       source.load(t, z);
-      take<Source::kMayHoldNaN>(z, S::set_index(t));
+      take<Source::kMayHoldNaN>(z, here);
     }
   }
 
