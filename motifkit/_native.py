@@ -3,6 +3,7 @@
 import os
 import warnings
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,9 +36,15 @@ def module() -> ModuleType | None:
 
 @cache
 def _warn() -> None:
+    remedy = "Reinstall motifkit where a C++ compiler is found."
+    if (Path(__file__).parents[1] / "CMakeLists.txt").exists():
+        remedy = (
+            "This is motifkit's source tree, found before any installed copy: start Python in another"
+            " folder, or install it from here with pip install -e."
+        )
     warnings.warn(
         f"motifkit's compiled module cannot be loaded ({_failure}); every op runs its slower PyTorch"
-        " reference. Reinstall motifkit where a C++ compiler is found.",
+        f" reference. {remedy}",
         stacklevel=3,
     )
 

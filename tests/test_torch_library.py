@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -103,8 +104,13 @@ def test_other_ops_compile_whole(generator, name):
 
 
 def run_python(code, **environment):
+    """A fresh interpreter, away from the source tree, which would hide the installed package."""
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tempfile.gettempdir(),
+        env={**os.environ, **environment},
     )
 
 

@@ -122,7 +122,9 @@ def test_a_killed_run_resumes_to_the_same_bits(data, tmp_path):
         "--quiet",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "killed")], env=environment)
+    run = subprocess.Popen(
+        [*map(str, command), "--out", str(tmp_path / "killed")], env=environment, cwd=tmp_path
+    )
     deadline = time.monotonic() + 120
     history = tmp_path / "killed/history.tsv"
     while time.monotonic() < deadline and run.poll() is None:
@@ -133,7 +135,7 @@ def test_a_killed_run_resumes_to_the_same_bits(data, tmp_path):
     run.wait()
     for name, more in (("killed", ["--resume"]), ("whole", [])):
         subprocess.run(
-            [*map(str, command), "--out", str(tmp_path / name), *more], env=environment, check=True,
+            [*map(str, command), "--out", str(tmp_path / name), *more], env=environment, cwd=tmp_path, check=True,
             capture_output=True,
         )  # fmt: skip
     states = [
