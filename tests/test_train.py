@@ -135,8 +135,8 @@ def test_a_killed_run_resumes_to_the_same_bits(data, tmp_path):
     run.wait()
     for name, more in (("killed", ["--resume"]), ("whole", [])):
         subprocess.run(
-            [*map(str, command), "--out", str(tmp_path / name), *more], env=environment, cwd=tmp_path, check=True,
-            capture_output=True,
+            [*map(str, command), "--out", str(tmp_path / name), *more],
+            env=environment, cwd=tmp_path, check=True, capture_output=True,
         )  # fmt: skip
     states = [
         torch.load(tmp_path / name / "best.ckpt", weights_only=False)["state_dict"]
