@@ -69,9 +69,10 @@ class Block:
 
 
 def check(ours, theirs):
-    """Float32 sums of many gradients: relative to the largest, as each has terms of either sign."""
+    """Equal but for rounding, as a whole: a value within rounding of zero may pass ReLU in one and not in the
+    other, which moves single sums by a whole gradient."""
     for a, b in zip(ours(), theirs(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-3 * b.abs().max().item())
+        assert (a - b).norm() <= 1e-3 * b.norm()
 
 
 @pytest.mark.parametrize("contender", ["motifkit", "eager", "compiled"])

@@ -143,11 +143,11 @@ def _count_best(batches: _Batches, least: Tensor, drop_ends: bool) -> tuple[Tens
     filters, _, width = batches.bank.weight.shape
     counts, nsites = batches.tables(width)
     for batch in batches:
-        hits = batches.scan(batch).hits()
-        keep = hits.score > least[hits.filter]
+        best = batches.scan(batch)
+        keep = best.score > least
         if drop_ends:
-            keep &= (hits.position >= 0) & (hits.position + width <= batch.shape[1])
-        hits = hits.where(keep)
+            keep &= (best.position >= 0) & (best.position + width <= batch.shape[1])
+        hits = best.hits(keep)
         counts += ops.align(batch, hits, width, filters=filters)
         nsites += hits.filter.bincount(minlength=filters)
     return counts, nsites

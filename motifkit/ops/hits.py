@@ -17,10 +17,6 @@ class Hits(NamedTuple):
     strand: Tensor  # (hits,) int8: +1 or -1
     score: Tensor  # (hits,)
 
-    def where(self, keep: Tensor) -> "Hits":
-        """The hits that `keep`, a boolean (hits,) tensor, marks."""
-        return Hits(*(column[keep] for column in self))
-
 
 class ScanResult(NamedTuple):
     """The best window of each sequence for each filter."""
@@ -29,14 +25,12 @@ class ScanResult(NamedTuple):
     position: Tensor  # (batch, filters) int64: the window's first letter; negative in the padding
     strand: Tensor  # (batch, filters) int8: +1 or -1
 
-    def hits(self) -> Hits:
-        """All best windows as a list, one for each sequence and filter."""
-        batch, filters = self.score.shape
-        device = self.score.device
-        sequence = torch.arange(batch, device=device)[:, None].expand(batch, filters)
-        filter = torch.arange(filters, device=device).expand(batch, filters)
-        columns = sequence, filter, self.position, self.strand, self.score
-        return Hits(*(column.reshape(-1) for column in columns))
+    def hits(self, keep: Tensor | None = None) -> Hits:
+        """Best windows as a list: all of them, or those that `keep`, boolean (batch, filters), marks."""
+        if keep is None:
+            keep = torch.ones_like(self.strand, dtype=torch.bool)
+        sequence, filter = keep.nonzero(as_tuple=True)
+        return Hits(sequence, filter, self.position[keep], self.strand[keep], self.score[keep])
 
 
 def strand_code(strands: str) -> int:
