@@ -151,7 +151,7 @@ int choose_chunk(int64_t columns, int64_t positions, bool sums) {
   const double row_cost = sums ? 4.0 : 1.0;
   int chosen = 1;
   double least = 0;
-  for (int chunk = 1; chunk <= (sums ? 3 : kMaxChunk); ++chunk) {
+  for (int chunk = 1; chunk <= kMaxChunk; ++chunk) {
     const double chunks = static_cast<double>((columns + chunk - 1) / chunk);
     const double rows = static_cast<double>(power(kWords, chunk));
     const double bytes = chunks * rows * kBlockLanes * sizeof(T);

@@ -39,6 +39,7 @@ T shift_of(const NormParams<T>& norm, int64_t f) {
 template <typename T>
 struct LaneAffine {
   T sign[kBlockLanes] = {}, centre[kBlockLanes] = {}, scale[kBlockLanes] = {}, shift[kBlockLanes] = {};
+  Affine<T> get(bool relu) const { return {centre, scale, shift, relu}; }
 
   LaneAffine(const NormParams<T>& norm, bool minimum, int64_t first, int64_t live) {
     for (int64_t i = 0; i < live; ++i) {
@@ -71,7 +72,6 @@ void conv_pool(const ConvPoolParams<T>& p) {
     WordBuffer buffer(tiling.positions, p.conv.width);
     const auto scratch = allocate<T>(tiling.scratch<T>());
     const auto pooled = allocate<T>(rows_to_turn(tiling.windows) * kBlockLanes);
-    const auto where = allocate<int32_t>(p.kept == nullptr ? 0 : tiling.windows * kBlockLanes);
     for (int64_t unit = begin; unit < end;) {
       const int64_t block = unit / units, first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
@@ -84,15 +84,11 @@ void conv_pool(const ConvPoolParams<T>& p) {
             buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, tiling.first_position(tile),
                         tiling.end_position(tile), -p.conv.pad_left, tables);
         const int64_t count = tile.end - tile.begin;
-        k.pool_tables(tables.get(), words, tile, scratch.get(), pooled.get(),
-                      p.kept == nullptr ? nullptr : where.get());
-        k.affine(pooled.get(), count, lanes, affine.centre, affine.scale, affine.shift, relu);
-        if (p.kept != nullptr) {
-          const int64_t row = sequence * p.pool.out_length + tile.begin;
-          k.narrow(where.get(), relu ? pooled.get() : nullptr, tile, lanes, wide,
-                   static_cast<char*>(p.kept) + (row * blocks.padded() + first) * kept_bytes,
-                   blocks.padded());
-        }
+        const int64_t row = sequence * p.pool.out_length + tile.begin;
+        char* kept = static_cast<char*>(p.kept);
+        if (kept != nullptr) kept += (row * blocks.padded() + first) * kept_bytes;
+        k.pool_tables(tables.get(), words, tile, affine.get(relu), scratch.get(), pooled.get(),
+                      {kept, blocks.padded(), wide});
         T* out = p.out + (sequence * p.conv.filters + first) * p.pool.out_length + tile.begin;
         k.to_columns(pooled.get(), count, lanes, live, out, p.pool.out_length);
       }
@@ -166,8 +162,11 @@ void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling,
   const bool wide = kept_is_wide(p.pool);
   parallel_for(p.threads, blocks.count() * groups, [&](int64_t begin, int64_t end) {
     const auto bits = allocate<uint8_t>(together * 2 * half);
-    const auto value = allocate<T>(together * tiling.windows);
-    const auto place = allocate<uint32_t>(together * tiling.windows);
+    const int64_t spacing = (tiling.windows + kBitPadding - 1) / kBitPadding * kBitPadding;
+    const auto value = allocate<T>(together * tiling.windows + kBitPadding);
+    const auto place = allocate<uint32_t>(together * tiling.windows + kBitPadding);
+    const auto turned = allocate<int32_t>(together * spacing * kBlockLanes);
+    const ScatterScratch<T> scratch{value.get(), place.get(), turned.get()};
     const auto mine = allocate<T>(kBlockLanes * padded);
     std::vector<ScatterTile> tiles(together);
     for (int64_t task = begin; task < end; ++task) {
@@ -188,13 +187,13 @@ void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling,
                          even, even + half);
           tiles[count] = {(sequence * filters + first) * p.pool.out_length + tile.begin,
                           (sequence * p.pool.out_length + tile.begin) * blocks.padded() + first,
-                          tile.end - tile.begin, static_cast<uint32_t>(count * 2 * half)};
+                          count * spacing * kBlockLanes, tile.end - tile.begin,
+                          static_cast<uint32_t>(count * 2 * half)};
         }
         const ScatterShape shape{
-            live, p.pool.out_length, blocks.padded(), p.pool.stride, padded, static_cast<uint32_t>(half),
-            wide};
-        k.scatter_windows(tiles.data(), count, shape, p.grad, p.kept, bits.get(), value.get(), place.get(),
-                          mine.get(), total);
+            live, blocks.lanes(block), p.pool.out_length, blocks.padded(), p.pool.stride, padded,
+            static_cast<uint32_t>(half), wide};
+        k.scatter_windows(tiles.data(), count, shape, p.grad, p.kept, bits.get(), scratch, mine.get(), total);
       }
       double* out = sums.scattered.data() + (group * filters + first) * 4 * width;
       for (int64_t f = 0; f < live; ++f)

@@ -38,16 +38,32 @@ struct PoolTile {
   int64_t begin, end;
 };
 
+// out = act((x - centre) * scale + shift), lane by lane; act is ReLU or nothing.
+template <typename T>
+struct Affine {
+  const T *centre, *scale, *shift;
+  bool relu;
+};
+
+// Where positions are kept, relative to their windows; all bits set where ReLU passes no gradient.
+struct Kept {
+  void* rows;      // may be null
+  int64_t stride;  // from one window's lanes to the next's
+  bool wide;       // int32, not uint8
+};
+
 // Windows of one sequence whose gradients are scattered, for the filters of one block.
 struct ScatterTile {
   int64_t grad;  // index of the first window of the first filter in the gradients (.., filters, windows)
   int64_t kept;  // the same in the kept positions (.., windows, filters)
+  int64_t turned;  // where the tile's kept positions are turned to, in scratch
   int64_t windows;
   uint32_t bits;  // where the tile's bits are; they begin at its first window's first position
 };
 
 struct ScatterShape {
   int64_t filters;
+  int lanes;            // of the block: the filters and what they are padded with
   int64_t grad_stride;  // from one filter to the next in the gradients
   int64_t kept_stride;  // from one window to the next in the kept positions
   int64_t stride;       // from one window to the next, in positions
@@ -56,7 +72,16 @@ struct ScatterShape {
   bool wide;            // kept positions are int32, not uint8
 };
 
-inline constexpr int kBitPadding = 16;  // features are padded to the widest vector
+inline constexpr int kBitPadding = 16;  // features, and windows in scratch, are padded to the widest vector
+
+// Room for one filter's gradients and their places over all tiles (and kBitPadding more), and for the kept
+// positions of all tiles, a lane after the other.
+template <typename T>
+struct ScatterScratch {
+  T* value;
+  uint32_t* place;
+  void* kept;
+};
 
 template <typename T>
 struct Kernels {
@@ -68,9 +93,10 @@ struct Kernels {
   // sign[lane].
   void (*tables)(const T* weight, int64_t live, int64_t width, int64_t column, int64_t columns, const T* sign,
                  T* scratch, const Tables<T>& out);
-  // Largest value and lowest position of each window, (windows, lanes) each; `kept` may be null.
-  void (*pool_tables)(const Tables<T>& tables, const Words& words, const PoolTile& tile, T* scratch, T* out,
-                      int32_t* kept);
+  // Largest value of each window after the affine (windows, lanes), and the lowest position that holds it.
+  void (*pool_tables)(const Tables<T>& tables, const Words& words, const PoolTile& tile,
+                      const Affine<T>& affine, T* scratch, T* out, const Kept& kept);
+  // The same of rows, as they are; `kept` (windows, lanes) may be null.
   void (*pool_rows)(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
                     int32_t* kept);
   // Convolution at positions [begin, end), (positions, lanes), plus bias[lane].
@@ -82,18 +108,12 @@ struct Kernels {
   // Windows above threshold[lane], by position then lane. Room for (end - begin) * lanes. Returns how many.
   int64_t (*hits)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* threshold,
                   int32_t* lane, int32_t* position, T* score);
-  // out = act((x - centre) * scale + shift), lane by lane, in place.
-  void (*affine)(T* x, int64_t rows, int lanes, const T* centre, const T* scale, const T* shift, bool relu);
   // (rows, lanes) to columns of `live` lanes: dst[lane * dst_stride + row].
   void (*to_columns)(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int64_t dst_stride);
   // The reverse; zero in the lanes past `live`.
   void (*to_rows)(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst);
   // total[lane] += sum of rows.
   void (*sum_rows)(const T* rows, int64_t count, int lanes, double* total);
-  // Positions relative to their windows, as uint8 or (wide) int32, rows `stride` apart; all bits set where
-  // `value` (may be null) is not above zero.
-  void (*narrow)(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, bool wide, void* out,
-                 int64_t stride);
   // Adds gradients (windows, lanes) to the words of the windows they were kept from, position by position;
   // for windows that do not overlap. total[lane] += the gradients that were kept.
   void (*scatter_positions)(const Tables<T>& sums, const Words& words, const PoolTile& tile, const T* grad,
@@ -103,9 +123,9 @@ struct Kernels {
   void (*one_hot_bits)(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
                        uint8_t* odd);
   // Adds each pooled gradient to the letters of the window it was kept from: sums (filters, features),
-  // feature 4 * column + letter. value and place have room for all windows of one filter.
+  // feature 4 * column + letter.
   void (*scatter_windows)(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
-                          const void* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                          const void* kept, const uint8_t* bits, const ScatterScratch<T>& scratch, T* sums,
                           double* total);
   // Adds a gradient for every position, rows (end - begin, lanes).
   void (*scatter_rows)(const Tables<T>& sums, const Words& words, int64_t begin, int64_t end, const T* rows);

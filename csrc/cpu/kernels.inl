@@ -4,7 +4,7 @@
 
 #include "cpu/kernels.h"
 
-#if MK_VECTOR_BYTES > 16
+#ifdef __SSE2__
 #include <immintrin.h>
 #endif
 
@@ -41,11 +41,9 @@ constexpr Kernels<T> make_kernels() {
           convolve<T>,
           best<T>,
           hits<T>,
-          affine<T>,
           to_columns,
           to_rows,
           sum_rows<T>,
-          narrow<T>,
           scatter_positions<T>,
           one_hot_bits,
           scatter_windows<T>,

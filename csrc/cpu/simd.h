@@ -27,6 +27,7 @@ struct Simd {
   typedef Int I __attribute__((vector_size(MK_VECTOR_BYTES)));
   using M = I;
   typedef int32_t Narrow __attribute__((vector_size(4 * kWidth)));
+  typedef uint8_t Bytes __attribute__((vector_size(kWidth)));
 
   MK_INLINE static V load(const T* p) {
     V v;
@@ -37,6 +38,7 @@ struct Simd {
   MK_INLINE static V set(T x) { return x - V{}; }
   MK_INLINE static I set_index(int64_t t) { return static_cast<Int>(t) - I{}; }
   MK_INLINE static I next(I t) { return t + 1; }
+  MK_INLINE static I minus(I a, I b) { return a - b; }
   MK_INLINE static V add(V a, V b) { return a + b; }
   MK_INLINE static V mul(V a, V b) { return a * b; }
   MK_INLINE static V max(V a, V b) { return a > b ? a : b; }  // b where either is NaN
@@ -53,6 +55,10 @@ struct Simd {
   }
   MK_INLINE static void store_index(int32_t* p, I v) {
     const Narrow n = __builtin_convertvector(v, Narrow);
+    __builtin_memcpy(p, &n, sizeof n);
+  }
+  MK_INLINE static void store_index(uint8_t* p, I v) {
+    const Bytes n = __builtin_convertvector(v, Bytes);
     __builtin_memcpy(p, &n, sizeof n);
   }
   MK_INLINE static I load_index(const int32_t* p) {
@@ -87,6 +93,7 @@ struct Simd<float> {
   MK_INLINE static V set(float x) { return _mm512_set1_ps(x); }
   MK_INLINE static I set_index(int64_t t) { return _mm512_set1_epi32(static_cast<int>(t)); }
   MK_INLINE static I next(I t) { return _mm512_add_epi32(t, _mm512_set1_epi32(1)); }
+  MK_INLINE static I minus(I a, I b) { return _mm512_sub_epi32(a, b); }
   MK_INLINE static V add(V a, V b) { return _mm512_add_ps(a, b); }
   MK_INLINE static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
   MK_INLINE static V max(V a, V b) { return _mm512_max_ps(a, b); }
@@ -98,6 +105,9 @@ struct Simd<float> {
   MK_INLINE static I select_index(M m, I a, I b) { return _mm512_mask_blend_epi32(m, b, a); }
   MK_INLINE static uint32_t bits(M m) { return m; }
   MK_INLINE static void store_index(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
+  MK_INLINE static void store_index(uint8_t* p, I v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+  }
   MK_INLINE static I load_index(const int32_t* p) { return _mm512_loadu_si512(p); }
   MK_INLINE static I load_index(const uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

@@ -1,29 +1,5 @@
 // From gradients at kept positions to gradients of the weights. Part of kernels.inl.
 
-template <typename T, typename Stored>
-void narrow_to(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, Stored* out,
-               int64_t stride) {
-  for (int64_t j = tile.begin; j < tile.end; ++j, kept += lanes, out += stride) {
-    const int32_t start = static_cast<int32_t>(j * tile.shape.stride - tile.shape.padding);
-    if (value == nullptr) {
-      for (int lane = 0; lane < lanes; ++lane) out[lane] = static_cast<Stored>(kept[lane] - start);
-    } else {
-      for (int lane = 0; lane < lanes; ++lane)
-        out[lane] = static_cast<Stored>(value[lane] > 0 ? kept[lane] - start : -1);
-      value += lanes;
-    }
-  }
-}
-
-template <typename T>
-void narrow(const int32_t* kept, const T* value, const PoolTile& tile, int lanes, bool wide, void* out,
-            int64_t stride) {
-  if (wide)
-    narrow_to(kept, value, tile, lanes, static_cast<int32_t*>(out), stride);
-  else
-    narrow_to(kept, value, tile, lanes, static_cast<uint8_t*>(out), stride);
-}
-
 // Adds the lanes of z to the rows of the words of window t.
 template <typename T, int kVectors, int kChunks>
 MK_INLINE void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
@@ -157,41 +133,110 @@ void add_listed(const uint8_t* bits, const T* value, const uint32_t* place, int6
   }
 }
 
+// Positions kept, (windows, lanes) to a run of windows for each lane, `windows` rounded up to kBitPadding apart.
+template <typename Stored>
+void turn_kept(const Stored* kept, int64_t stride, int64_t windows, int lanes, Stored* out) {
+  const int64_t spacing = (windows + kBitPadding - 1) / kBitPadding * kBitPadding;
+  int64_t begin = 0;
+#ifdef __SSE2__
+  if constexpr (sizeof(Stored) == 1) {
+    for (; begin + 16 <= windows; begin += 16)
+      for (int lane = 0; lane < lanes; lane += 16) {
+        __m128i r[16], t[16];
+        for (int i = 0; i < 16; ++i)
+          r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kept + (begin + i) * stride + lane));
+        // Each round of unpacking halves the distance between letters of one lane; four make them neighbours.
+        for (int round = 0; round < 4; ++round) {
+          for (int i = 0; i < 8; ++i) {
+            t[2 * i] = _mm_unpacklo_epi8(r[i], r[i + 8]);
+            t[2 * i + 1] = _mm_unpackhi_epi8(r[i], r[i + 8]);
+          }
+          for (int i = 0; i < 16; ++i) r[i] = t[i];
+        }
+        for (int i = 0; i < 16; ++i)
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(out + (lane + i) * spacing + begin), r[i]);
+      }
+  }
+#endif
+  for (; begin < windows; ++begin)
+    for (int lane = 0; lane < lanes; ++lane) out[lane * spacing + begin] = kept[begin * stride + lane];
+}
+
+// Gradients of one filter that passed, and where their windows' bits are.
+template <typename T>
+struct Passed {
+  T* value;
+  uint32_t* place;
+  int64_t count;
+  T sum[16];  // by window % 16, so that every instruction set adds in the same order
+};
+
+template <typename T, typename Stored>
+MK_INLINE void list_passed(const ScatterTile& tile, const ScatterShape& shape, const T* grad, const Stored* kept,
+                           Passed<T>& list) {
+  int64_t j = 0;
+#if MK_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4 && sizeof(Stored) == 1) {
+    const auto step = static_cast<int>(shape.stride);
+    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(static_cast<int>(shape.half));
+    __m512i start = _mm512_mullo_epi32(
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(step));
+    __m512 sum = _mm512_loadu_ps(list.sum);
+    for (; j < tile.windows; j += 16, start = _mm512_add_epi32(start, _mm512_set1_epi32(16 * step))) {
+      const __m128i where = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kept + j));
+      const __mmask16 passes = static_cast<__mmask16>(_mm_cmpneq_epi8_mask(where, _mm_set1_epi8(-1)) &
+                                                      first_bits(tile.windows - j));
+      const __m512 g = _mm512_maskz_loadu_ps(passes, grad + j);
+      const __m512i position = _mm512_add_epi32(start, _mm512_cvtepu8_epi32(where));
+      __m512i place = _mm512_add_epi32(_mm512_srli_epi32(position, 1), _mm512_set1_epi32(tile.bits));
+      place = _mm512_mask_add_epi32(place, _mm512_test_epi32_mask(position, one), place, half);
+      sum = _mm512_add_ps(sum, g);
+      _mm512_storeu_ps(list.value + list.count, _mm512_maskz_compress_ps(passes, g));
+      _mm512_storeu_si512(list.place + list.count, _mm512_maskz_compress_epi32(passes, place));
+      list.count += __builtin_popcount(passes);
+    }
+    _mm512_storeu_ps(list.sum, sum);
+    return;
+  }
+#endif
+  for (; j < tile.windows; ++j) {
+    const bool passes = kept[j] != static_cast<Stored>(-1);
+    const uint32_t position = static_cast<uint32_t>(j * shape.stride) + static_cast<uint32_t>(kept[j]);
+    list.value[list.count] = grad[j];
+    list.place[list.count] = tile.bits + (position & 1) * shape.half + (position >> 1);
+    list.sum[j % 16] += passes ? grad[j] : 0;
+    list.count += passes;
+  }
+}
+
 template <typename T, typename Stored>
 void scatter_windows_of(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
-                        const Stored* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                        const Stored* kept, const uint8_t* bits, const ScatterScratch<T>& scratch, T* sums,
                         double* total) {
+  Stored* turned = static_cast<Stored*>(scratch.kept);
+  for (int64_t i = 0; i < count; ++i)
+    turn_kept(kept + tiles[i].kept, shape.kept_stride, tiles[i].windows, shape.lanes, turned + tiles[i].turned);
   for (int64_t f = 0; f < shape.filters; ++f) {
-    int64_t n = 0;
-    T sum = 0;
+    Passed<T> list{scratch.value, scratch.place, 0, {}};
     for (int64_t i = 0; i < count; ++i) {
-      const ScatterTile& tile = tiles[i];
-      const T* g = grad + tile.grad + f * shape.grad_stride;
-      const Stored* where = kept + tile.kept + f;
-      uint32_t start = 0;
-      for (int64_t j = 0; j < tile.windows; ++j, where += shape.kept_stride, start += shape.stride) {
-        const uint32_t position = start + static_cast<uint32_t>(*where);
-        const bool passes = *where != static_cast<Stored>(-1);
-        value[n] = g[j];
-        place[n] = tile.bits + (position & 1) * shape.half + (position >> 1);
-        sum += passes ? g[j] : 0;
-        n += passes;
-      }
+      const int64_t spacing = (tiles[i].windows + kBitPadding - 1) / kBitPadding * kBitPadding;
+      list_passed(tiles[i], shape, grad + tiles[i].grad + f * shape.grad_stride,
+                  turned + tiles[i].turned + f * spacing, list);
     }
-    total[f] += sum;
-    add_listed(bits, value, place, n, shape.features, sums + f * shape.features);
+    for (const T sum : list.sum) total[f] += sum;
+    add_listed(bits, list.value, list.place, list.count, shape.features, sums + f * shape.features);
   }
 }
 
 template <typename T>
 void scatter_windows(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
-                     const void* kept, const uint8_t* bits, T* value, uint32_t* place, T* sums,
+                     const void* kept, const uint8_t* bits, const ScatterScratch<T>& scratch, T* sums,
                      double* total) {
   if (shape.wide)
-    scatter_windows_of(tiles, count, shape, grad, static_cast<const int32_t*>(kept), bits, value, place, sums,
+    scatter_windows_of(tiles, count, shape, grad, static_cast<const int32_t*>(kept), bits, scratch, sums,
                        total);
   else
-    scatter_windows_of(tiles, count, shape, grad, static_cast<const uint8_t*>(kept), bits, value, place, sums,
+    scatter_windows_of(tiles, count, shape, grad, static_cast<const uint8_t*>(kept), bits, scratch, sums,
                        total);
 }
 

@@ -1,19 +1,5 @@
 // Between rows of lanes and columns of an output. Part of kernels.inl.
 
-template <typename T>
-void affine(T* x, int64_t rows, int lanes, const T* centre, const T* scale, const T* shift, bool relu) {
-  using S = Simd<T>;
-  const auto zero = S::set(0);
-  for (int lane = 0; lane < lanes; lane += S::kWidth) {
-    const auto c = S::load(centre + lane), a = S::load(scale + lane), b = S::load(shift + lane);
-    for (int64_t row = 0; row < rows; ++row) {
-      auto y = S::add(S::mul(S::load(x + row * lanes + lane) - c, a), b);
-      if (relu) y = S::select(S::gt(zero, y), zero, y);
-      S::store(x + row * lanes + lane, y);
-    }
-  }
-}
-
 #if MK_VECTOR_BYTES == 64
 inline void transpose16(__m512 (&r)[16]) {
   __m512 t[16];

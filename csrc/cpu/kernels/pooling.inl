@@ -51,17 +51,68 @@ struct Best {
   }
 };
 
-template <typename T, int kVectors, bool kKeep, typename Source>
-void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kept) {
+// Sinks: where the windows of a tile go, in order. One takes values and positions as they are.
+template <typename T, int kVectors>
+struct RawSink {
+  using S = Simd<T>;
+  T* out;
+  int32_t* kept;
+
+  template <bool kKeep>
+  MK_INLINE void take(const Best<T, kVectors, kKeep>& best, int64_t) {
+    best.store(out, kept);
+    out += kVectors * S::kWidth;
+    if constexpr (kKeep) kept += kVectors * S::kWidth;
+  }
+};
+
+// The other applies the affine and ReLU, and keeps positions relative to their windows; all bits set where
+// ReLU passes no gradient.
+template <typename T, int kVectors, typename Stored>
+struct AffineSink {
+  using S = Simd<T>;
+  typename S::V centre[kVectors], scale[kVectors], shift[kVectors], least;
+  typename S::M always;
+  T* out;
+  Stored* kept;
+  int64_t kept_stride;
+
+  AffineSink(const Affine<T>& affine, T* out, Stored* kept, int64_t kept_stride)
+      : out(out), kept(kept), kept_stride(kept_stride) {
+    for (int v = 0; v < kVectors; ++v) {
+      centre[v] = S::load(affine.centre + v * S::kWidth);
+      scale[v] = S::load(affine.scale + v * S::kWidth);
+      shift[v] = S::load(affine.shift + v * S::kWidth);
+    }
+    least = S::set(affine.relu ? T(0) : -__builtin_huge_val());
+    always = S::gt(S::set(affine.relu ? T(0) : T(1)), S::set(0));
+  }
+
+  template <bool kKeep>
+  MK_INLINE void take(const Best<T, kVectors, kKeep>& best, int64_t start) {
+    for (int v = 0; v < kVectors; ++v) {
+      const auto y = S::add(S::mul(best.value[v] - centre[v], scale[v]), shift[v]);
+      S::store(out + v * S::kWidth, S::select(S::gt(least, y), least, y));  // NaN stays NaN
+      if constexpr (kKeep) {
+        const auto passes = S::either(S::gt(y, least), always);
+        const auto place = S::minus(best.index[v], S::set_index(start));
+        S::store_index(kept + v * S::kWidth, S::select_index(passes, place, S::set_index(-1)));
+      }
+    }
+    out += kVectors * S::kWidth;
+    if constexpr (kKeep) kept += kept_stride;
+  }
+};
+
+template <typename T, int kVectors, bool kKeep, typename Source, typename Sink>
+MK_INLINE void pool_apart(const Source& source, const PoolTile& tile, Sink sink) {
   for (int64_t j = tile.begin; j < tile.end; ++j) {
     const int64_t start = j * tile.shape.stride - tile.shape.padding;
     const int64_t begin = upper(start, 0), end = lower(start + tile.shape.size, tile.length);
     Best<T, kVectors, kKeep> best;
     best.start(source, begin);
     best.extend(source, begin + 1, end);
-    best.store(out, kept);
-    out += kVectors * Simd<T>::kWidth;
-    if constexpr (kKeep) kept += kVectors * Simd<T>::kWidth;
+    sink.take(best, start);
   }
 }
 
@@ -69,8 +120,8 @@ void pool_apart(const Source& source, const PoolTile& tile, T* out, int32_t* kep
 // into segments of one stride. A window is q = size / stride whole segments and the head (size % stride
 // positions) of the next. In blocks of q segments, q whole segments are a suffix of one block and a prefix of
 // the next.
-template <typename T, int kVectors, bool kKeep, typename Source>
-void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept) {
+template <typename T, int kVectors, bool kKeep, typename Source, typename Sink>
+void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, Sink sink) {
   using Value = Best<T, kVectors, kKeep>;
   const int64_t stride = tile.shape.stride, padding = tile.shape.padding;
   const int64_t q = tile.shape.size / stride, rest = tile.shape.size % stride;
@@ -119,9 +170,7 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
           prefix_empty = false;
         }
       }
-      window.store(out, kept);
-      out += kVectors * Simd<T>::kWidth;
-      if constexpr (kKeep) kept += kVectors * Simd<T>::kWidth;
+      sink.take(window, (base + o) * stride - padding);
     }
     Value* swap = current;
     current = next;
@@ -129,20 +178,12 @@ void pool_overlapping(const Source& source, const PoolTile& tile, T* scratch, T*
   }
 }
 
-template <typename T, int kVectors, typename Source>
-void pool(const Source& source, const PoolTile& tile, T* scratch, T* out, int32_t* kept) {
-  const bool apart = tile.shape.size <= tile.shape.stride;
-  if (kept != nullptr) {
-    if (apart)
-      pool_apart<T, kVectors, true>(source, tile, out, kept);
-    else
-      pool_overlapping<T, kVectors, true>(source, tile, scratch, out, kept);
-  } else {
-    if (apart)
-      pool_apart<T, kVectors, false>(source, tile, out, kept);
-    else
-      pool_overlapping<T, kVectors, false>(source, tile, scratch, out, kept);
-  }
+template <typename T, int kVectors, bool kKeep, typename Source, typename Sink>
+void pool(const Source& source, const PoolTile& tile, T* scratch, Sink sink) {
+  if (tile.shape.size <= tile.shape.stride)
+    pool_apart<T, kVectors, kKeep>(source, tile, sink);
+  else
+    pool_overlapping<T, kVectors, kKeep>(source, tile, scratch, sink);
 }
 
 // Calls body.template operator()<kVectors>() for a block of 32 or 16 lanes.
@@ -153,11 +194,21 @@ auto with_vectors(int lanes, Body body) {
 }
 
 template <typename T>
-void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, T* scratch, T* out,
-                 int32_t* kept) {
+void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, const Affine<T>& affine,
+                 T* scratch, T* out, const Kept& kept) {
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
     with_chunks(t.chunks, [&]<int kChunks>() {
-      pool<T, kVectors>(TableSource<T, kVectors, kChunks>(t, w), tile, scratch, out, kept);
+      const TableSource<T, kVectors, kChunks> source(t, w);
+      const auto run = [&]<bool kKeep, typename Stored>(Stored* rows) {
+        pool<T, kVectors, kKeep>(source, tile, scratch,
+                                 AffineSink<T, kVectors, Stored>(affine, out, rows, kept.stride));
+      };
+      if (kept.rows == nullptr)
+        run.template operator()<false>(static_cast<uint8_t*>(nullptr));
+      else if (kept.wide)
+        run.template operator()<true>(static_cast<int32_t*>(kept.rows));
+      else
+        run.template operator()<true>(static_cast<uint8_t*>(kept.rows));
     });
   });
 }
@@ -166,6 +217,11 @@ template <typename T>
 void pool_rows(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
                int32_t* kept) {
   with_vectors<T>(lanes, [&]<int kVectors>() {
-    pool<T, kVectors>(RowSource<T, kVectors>{rows, first}, tile, scratch, out, kept);
+    const RowSource<T, kVectors> source{rows, first};
+    const RawSink<T, kVectors> sink{out, kept};
+    if (kept == nullptr)
+      pool<T, kVectors, false>(source, tile, scratch, sink);
+    else
+      pool<T, kVectors, true>(source, tile, scratch, sink);
   });
 }
