@@ -98,6 +98,32 @@ inline int64_t rows_to_turn(int64_t rows) {
   return (rows + 15) / 16 * 16;
 }
 
+// Writes a block's rows (rows, lanes) as columns of an output (.., live, row_length). A large output is
+// turned in scratch and written line after line: column by column every line would be fetched first, from
+// memory.
+template <typename T>
+class ColumnWriter {
+ public:
+  ColumnWriter(int64_t out_values, int64_t row_length, int64_t most_rows)
+      : row_length_(row_length), large_(out_values * static_cast<int64_t>(sizeof(T)) >= kLarge) {
+    if (large_) scratch_ = allocate<T>(most_rows * kBlockLanes);
+  }
+  void write(const T* rows, int64_t count, int lanes, int64_t live, T* out) const {
+    const auto& k = kernels<T>();
+    if (!large_) return k.to_columns(rows, count, lanes, live, out, row_length_);
+    k.to_columns(rows, count, lanes, live, scratch_.get(), count);
+    if (count == row_length_) return k.stream(scratch_.get(), live * count, out);
+    for (int64_t lane = 0; lane < live; ++lane)
+      k.stream(scratch_.get() + lane * count, count, out + lane * row_length_);
+  }
+
+ private:
+  static constexpr int64_t kLarge = int64_t{4} << 20;  // more than the second-level cache holds
+  int64_t row_length_;
+  bool large_;
+  Buffer<T> scratch_;
+};
+
 // body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the
 // end.
 template <typename Body>

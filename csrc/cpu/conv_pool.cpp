@@ -35,6 +35,13 @@ T shift_of(const NormParams<T>& norm, int64_t f) {
   return shift == nullptr ? 0 : shift[f];
 }
 
+// Where a window's lanes lie among the kept positions (block, batch, windows, lanes of the block), in
+// positions.
+template <typename Shapes>
+int64_t kept_index(const Shapes& p, int64_t first, int lanes, int64_t sequence, int64_t window) {
+  return p.conv.batch * p.pool.out_length * first + (sequence * p.pool.out_length + window) * lanes;
+}
+
 // The affine of one block. The tables hold sign * weight, so that the wanted extreme is always a maximum.
 template <typename T>
 struct LaneAffine {
@@ -72,6 +79,8 @@ void conv_pool(const ConvPoolParams<T>& p) {
     WordBuffer buffer(tiling.positions, p.conv.width);
     const auto scratch = allocate<T>(tiling.scratch<T>());
     const auto pooled = allocate<T>(rows_to_turn(tiling.windows) * kBlockLanes);
+    const ColumnWriter<T> writer(p.conv.batch * p.conv.filters * p.pool.out_length, p.pool.out_length,
+                                 tiling.windows);
     for (int64_t unit = begin; unit < end;) {
       const int64_t block = unit / units, first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
@@ -84,13 +93,11 @@ void conv_pool(const ConvPoolParams<T>& p) {
             buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, tiling.first_position(tile),
                         tiling.end_position(tile), -p.conv.pad_left, tables);
         const int64_t count = tile.end - tile.begin;
-        const int64_t row = sequence * p.pool.out_length + tile.begin;
         char* kept = static_cast<char*>(p.kept);
-        if (kept != nullptr) kept += (row * blocks.padded() + first) * kept_bytes;
-        k.pool_tables(tables.get(), words, tile, affine.get(relu), scratch.get(), pooled.get(),
-                      {kept, blocks.padded(), wide});
+        if (kept != nullptr) kept += kept_index(p, first, lanes, sequence, tile.begin) * kept_bytes;
+        k.pool_tables(tables.get(), words, tile, affine.get(relu), scratch.get(), pooled.get(), {kept, wide});
         T* out = p.out + (sequence * p.conv.filters + first) * p.pool.out_length + tile.begin;
-        k.to_columns(pooled.get(), count, lanes, live, out, p.pool.out_length);
+        writer.write(pooled.get(), count, lanes, live, out);
       }
     }
   });
@@ -136,10 +143,9 @@ void scatter_by_position(const ConvPoolGradParams<T>& p, const PoolTiling& tilin
                         tiling.end_position(tile), -p.conv.pad_left, words_sums);
         const int64_t at = (sequence * filters + first) * p.pool.out_length + tile.begin;
         k.to_rows(p.grad + at, p.pool.out_length, tile.end - tile.begin, lanes, live, grad.get());
-        const int64_t row = sequence * p.pool.out_length + tile.begin;
+        const int64_t kept = kept_index(p, first, lanes, sequence, tile.begin);
         k.scatter_positions(words_sums.get(), words, tile, grad.get(), kept_is_wide(p.pool),
-                            static_cast<const char*>(p.kept) + (row * blocks.padded() + first) * kept_bytes,
-                            blocks.padded(), total);
+                            static_cast<const char*>(p.kept) + kept * kept_bytes, total);
       }
       k.fold(words_sums.get(), live, p.conv.width,
              sums.scattered.data() + (group * filters + first) * features);
@@ -186,13 +192,13 @@ void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling,
           k.one_hot_bits(p.codes + sequence * p.codes_stride, p.conv.length, from - p.conv.pad_left, half * 2,
                          even, even + half);
           tiles[count] = {(sequence * filters + first) * p.pool.out_length + tile.begin,
-                          (sequence * p.pool.out_length + tile.begin) * blocks.padded() + first,
+                          kept_index(p, first, blocks.lanes(block), sequence, tile.begin),
                           count * spacing * kBlockLanes, tile.end - tile.begin,
                           static_cast<uint32_t>(count * 2 * half)};
         }
         const ScatterShape shape{
-            live, blocks.lanes(block), p.pool.out_length, blocks.padded(), p.pool.stride, padded,
-            static_cast<uint32_t>(half), wide};
+            live, blocks.lanes(block), p.pool.out_length, p.pool.stride, padded, static_cast<uint32_t>(half),
+            wide};
         k.scatter_windows(tiles.data(), count, shape, p.grad, p.kept, bits.get(), scratch, mine.get(), total);
       }
       double* out = sums.scattered.data() + (group * filters + first) * 4 * width;

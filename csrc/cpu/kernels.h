@@ -47,15 +47,14 @@ struct Affine {
 
 // Where positions are kept, relative to their windows; all bits set where ReLU passes no gradient.
 struct Kept {
-  void* rows;      // may be null
-  int64_t stride;  // from one window's lanes to the next's
-  bool wide;       // int32, not uint8
+  void* rows;  // (windows, lanes); may be null
+  bool wide;   // int32, not uint8
 };
 
 // Windows of one sequence whose gradients are scattered, for the filters of one block.
 struct ScatterTile {
-  int64_t grad;  // index of the first window of the first filter in the gradients (.., filters, windows)
-  int64_t kept;  // the same in the kept positions (.., windows, filters)
+  int64_t grad;    // index of the first window of the first filter in the gradients (.., filters, windows)
+  int64_t kept;    // index of the first window of the first lane in the kept positions (.., windows, lanes)
   int64_t turned;  // where the tile's kept positions are turned to, in scratch
   int64_t windows;
   uint32_t bits;  // where the tile's bits are; they begin at its first window's first position
@@ -65,7 +64,6 @@ struct ScatterShape {
   int64_t filters;
   int lanes;            // of the block: the filters and what they are padded with
   int64_t grad_stride;  // from one filter to the next in the gradients
-  int64_t kept_stride;  // from one window to the next in the kept positions
   int64_t stride;       // from one window to the next, in positions
   int64_t features;     // 4 * width rounded up to kBitPadding
   uint32_t half;        // bytes from a tile's even bits to its odd ones
@@ -112,12 +110,14 @@ struct Kernels {
   void (*to_columns)(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int64_t dst_stride);
   // The reverse; zero in the lanes past `live`.
   void (*to_rows)(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t live, T* dst);
+  // Copies what will not be read again soon.
+  void (*stream)(const T* src, int64_t count, T* dst);
   // total[lane] += sum of rows.
   void (*sum_rows)(const T* rows, int64_t count, int lanes, double* total);
   // Adds gradients (windows, lanes) to the words of the windows they were kept from, position by position;
   // for windows that do not overlap. total[lane] += the gradients that were kept.
   void (*scatter_positions)(const Tables<T>& sums, const Words& words, const PoolTile& tile, const T* grad,
-                            bool wide, const void* kept, int64_t kept_stride, double* total);
+                            bool wide, const void* kept, double* total);
   // The bits of letters [first, first + count): letter i is nibble i - first, 1 << code, or 0 for N. `odd`
   // begins one letter later, so that every letter begins a byte in one of the two. count is even.
   void (*one_hot_bits)(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,

@@ -6,7 +6,7 @@ namespace motifkit::cpu {
 namespace {
 
 // Positions a tile: small enough that a block's rows stay in the first-level cache until they are turned.
-constexpr int64_t kPositions = 128;
+constexpr int64_t kPositions = 256;
 
 struct Tiling {
   explicit Tiling(const ConvShape& conv)
@@ -30,6 +30,7 @@ void onehot_conv1d(const OneHotConvParams<T>& p) {
     BlockTables<T> tables(p.conv.width, chunk);
     WordBuffer buffer(kPositions, p.conv.width);
     const auto rows = allocate<T>(kPositions * kBlockLanes);
+    const ColumnWriter<T> writer(p.conv.batch * p.conv.filters * tiling.length, tiling.length, kPositions);
     T ones[kBlockLanes];
     std::fill_n(ones, kBlockLanes, T(1));
     for (int64_t unit = begin; unit < end;) {
@@ -43,8 +44,8 @@ void onehot_conv1d(const OneHotConvParams<T>& p) {
         const Words words = buffer.fill(p.codes + sequence * p.codes_stride, p.conv.length, from, to,
                                         -p.conv.pad_left, tables);
         k.convolve(tables.get(), words, from, to, bias, rows.get());
-        k.to_columns(rows.get(), to - from, blocks.lanes(block), live,
-                     p.out + (sequence * p.conv.filters + first) * tiling.length + from, tiling.length);
+        writer.write(rows.get(), to - from, blocks.lanes(block), live,
+                     p.out + (sequence * p.conv.filters + first) * tiling.length + from);
       }
     }
   });

@@ -20,9 +20,9 @@ struct NormParams {
   bool of_batch;  // mean and variance are those of this batch's convolution without bias
 };
 
-// Where forward kept the maximum of each window, (batch, pool.out_length, padded filters): the position less
-// the window's first, in one byte where that fits, with all bits set where ReLU passes no gradient.
-// Null where no gradient is wanted.
+// Where forward kept the maximum of each window, (batch, pool.out_length, padded filters) in an order of its
+// own: the position less the window's first, in one byte where that fits, with all bits set where ReLU passes
+// no gradient. Null where no gradient is wanted.
 bool kept_is_wide(const PoolShape& pool);
 int64_t padded_filters(int64_t filters);
 

@@ -18,7 +18,7 @@ MK_INLINE void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
 
 template <typename T, typename Stored>
 void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad,
-                          const Stored* kept, int64_t kept_stride, double* total) {
+                          const Stored* kept, double* total) {
   using S = Simd<T>;
   with_vectors<T>(sums.lanes, [&]<int kVectors>() {
     with_chunks(sums.chunks, [&]<int kChunks>() {
@@ -26,7 +26,7 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
       typename S::V sum[kVectors];
       for (int v = 0; v < kVectors; ++v) sum[v] = S::set(0);
       const auto none = S::set_index(static_cast<Stored>(-1));
-      for (int64_t j = tile.begin; j < tile.end; ++j, row += sums.lanes, kept += kept_stride) {
+      for (int64_t j = tile.begin; j < tile.end; ++j, row += sums.lanes, kept += sums.lanes) {
         typename S::V g[kVectors];
         typename S::I where[kVectors];
         for (int v = 0; v < kVectors; ++v) {
@@ -52,11 +52,11 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
 
 template <typename T>
 void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad, bool wide,
-                       const void* kept, int64_t kept_stride, double* total) {
+                       const void* kept, double* total) {
   if (wide)
-    scatter_positions_of(sums, w, tile, grad, static_cast<const int32_t*>(kept), kept_stride, total);
+    scatter_positions_of(sums, w, tile, grad, static_cast<const int32_t*>(kept), total);
   else
-    scatter_positions_of(sums, w, tile, grad, static_cast<const uint8_t*>(kept), kept_stride, total);
+    scatter_positions_of(sums, w, tile, grad, static_cast<const uint8_t*>(kept), total);
 }
 
 void one_hot_bits(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
@@ -133,9 +133,10 @@ void add_listed(const uint8_t* bits, const T* value, const uint32_t* place, int6
   }
 }
 
-// Positions kept, (windows, lanes) to a run of windows for each lane, `windows` rounded up to kBitPadding apart.
+// Positions kept, (windows, lanes) to a run of windows for each lane, `windows` rounded up to kBitPadding
+// apart.
 template <typename Stored>
-void turn_kept(const Stored* kept, int64_t stride, int64_t windows, int lanes, Stored* out) {
+void turn_kept(const Stored* kept, int64_t windows, int lanes, Stored* out) {
   const int64_t spacing = (windows + kBitPadding - 1) / kBitPadding * kBitPadding;
   int64_t begin = 0;
 #ifdef __SSE2__
@@ -144,7 +145,7 @@ void turn_kept(const Stored* kept, int64_t stride, int64_t windows, int lanes, S
       for (int lane = 0; lane < lanes; lane += 16) {
         __m128i r[16], t[16];
         for (int i = 0; i < 16; ++i)
-          r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kept + (begin + i) * stride + lane));
+          r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kept + (begin + i) * lanes + lane));
         // Each round of unpacking halves the distance between letters of one lane; four make them neighbours.
         for (int round = 0; round < 4; ++round) {
           for (int i = 0; i < 8; ++i) {
@@ -159,7 +160,7 @@ void turn_kept(const Stored* kept, int64_t stride, int64_t windows, int lanes, S
   }
 #endif
   for (; begin < windows; ++begin)
-    for (int lane = 0; lane < lanes; ++lane) out[lane * spacing + begin] = kept[begin * stride + lane];
+    for (int lane = 0; lane < lanes; ++lane) out[lane * spacing + begin] = kept[begin * lanes + lane];
 }
 
 // Gradients of one filter that passed, and where their windows' bits are.
@@ -172,8 +173,8 @@ struct Passed {
 };
 
 template <typename T, typename Stored>
-MK_INLINE void list_passed(const ScatterTile& tile, const ScatterShape& shape, const T* grad, const Stored* kept,
-                           Passed<T>& list) {
+MK_INLINE void list_passed(const ScatterTile& tile, const ScatterShape& shape, const T* grad,
+                           const Stored* kept, Passed<T>& list) {
   int64_t j = 0;
 #if MK_VECTOR_BYTES == 64
   if constexpr (sizeof(T) == 4 && sizeof(Stored) == 1) {
@@ -215,7 +216,7 @@ void scatter_windows_of(const ScatterTile* tiles, int64_t count, const ScatterSh
                         double* total) {
   Stored* turned = static_cast<Stored*>(scratch.kept);
   for (int64_t i = 0; i < count; ++i)
-    turn_kept(kept + tiles[i].kept, shape.kept_stride, tiles[i].windows, shape.lanes, turned + tiles[i].turned);
+    turn_kept(kept + tiles[i].kept, tiles[i].windows, shape.lanes, turned + tiles[i].turned);
   for (int64_t f = 0; f < shape.filters; ++f) {
     Passed<T> list{scratch.value, scratch.place, 0, {}};
     for (int64_t i = 0; i < count; ++i) {

@@ -101,6 +101,19 @@ void to_rows(const T* src, int64_t src_stride, int64_t rows, int lanes, int64_t 
   }
 }
 
+// Whole cache lines of dst are written past the caches, and so never read.
+template <typename T>
+void stream(const T* src, int64_t count, T* dst) {
+  int64_t i = 0;
+#if MK_VECTOR_BYTES == 64
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (; i < count && reinterpret_cast<uintptr_t>(dst + i) % 64 != 0; ++i) dst[i] = src[i];
+  for (; i + kLine <= count; i += kLine)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_loadu_si512(src + i));
+#endif
+  for (; i < count; ++i) dst[i] = src[i];
+}
+
 template <typename T>
 void sum_rows(const T* rows, int64_t count, int lanes, double* total) {
   using S = Simd<T>;

@@ -75,10 +75,8 @@ struct AffineSink {
   typename S::M always;
   T* out;
   Stored* kept;
-  int64_t kept_stride;
 
-  AffineSink(const Affine<T>& affine, T* out, Stored* kept, int64_t kept_stride)
-      : out(out), kept(kept), kept_stride(kept_stride) {
+  AffineSink(const Affine<T>& affine, T* out, Stored* kept) : out(out), kept(kept) {
     for (int v = 0; v < kVectors; ++v) {
       centre[v] = S::load(affine.centre + v * S::kWidth);
       scale[v] = S::load(affine.scale + v * S::kWidth);
@@ -100,7 +98,7 @@ struct AffineSink {
       }
     }
     out += kVectors * S::kWidth;
-    if constexpr (kKeep) kept += kept_stride;
+    if constexpr (kKeep) kept += kVectors * S::kWidth;
   }
 };
 
@@ -200,8 +198,7 @@ void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, const
     with_chunks(t.chunks, [&]<int kChunks>() {
       const TableSource<T, kVectors, kChunks> source(t, w);
       const auto run = [&]<bool kKeep, typename Stored>(Stored* rows) {
-        pool<T, kVectors, kKeep>(source, tile, scratch,
-                                 AffineSink<T, kVectors, Stored>(affine, out, rows, kept.stride));
+        pool<T, kVectors, kKeep>(source, tile, scratch, AffineSink<T, kVectors, Stored>(affine, out, rows));
       };
       if (kept.rows == nullptr)
         run.template operator()<false>(static_cast<uint8_t*>(nullptr));
