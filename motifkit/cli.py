@@ -86,9 +86,9 @@ def _say(arguments: argparse.Namespace, text: str) -> None:
 
 
 def _print_result(arguments: argparse.Namespace, result: dict, text: str) -> None:
-    from motifkit.report.report import _jsonable
+    from motifkit.files import to_json
 
-    print(json.dumps(_jsonable(result), indent=2) if arguments.json else text)
+    print(to_json(result) if arguments.json else text)
 
 
 # ---- demo ------------------------------------------------------------------------------------

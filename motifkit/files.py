@@ -1,6 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the JSON that goes into them."""
 
 import contextlib
+import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +43,16 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     return path
+
+
+def to_json(value: object) -> str:
+    """Indented JSON; NaN and infinity, which it cannot hold, become null."""
+    return json.dumps(_finite(value), indent=2)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motifkit.errors import InputError, require
+from motifkit.errors import require
 from motifkit.motifs.jaspar import load_jaspar
 from motifkit.motifs.motif import Motif, MotifSet
 
@@ -111,9 +111,3 @@ def _tomtom(queries: list[Motif], targets: list[Motif], quiet: bool):
     if cold and not quiet and time.monotonic() - start > 20:
         print(f"motifkit: Tomtom ready after {time.monotonic() - start:.0f} s", file=sys.stderr)
     return result
-
-
-def check_targets_name(target: str) -> None:
-    """Refuse a database that cannot be read, before any long work that ends in naming motifs."""
-    if not len(load_targets(target)):
-        raise InputError(f"{target}: holds no motifs")

@@ -1,6 +1,5 @@
 """From a trained model to the page and the files beside it."""
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from motifkit.data.dataset import SequenceDataset
 from motifkit.errors import require
-from motifkit.files import writable_folder, written
+from motifkit.files import to_json, writable_folder, written
 from motifkit.motifs import logo
 from motifkit.motifs.compare import compare, load_targets
 from motifkit.motifs.extract import extract_motifs
@@ -127,7 +126,7 @@ def write_report(
     with written(folder / "motifs.tsv") as temporary:
         motif_table(analysis).to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     with written(folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(_jsonable(analysis.metrics), indent=2) + "\n")
+        temporary.write_text(to_json(analysis.metrics) + "\n")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     source = resources.files("motifkit.report").joinpath("page.html.j2").read_text()
     page = environment.from_string(source).render(
@@ -343,12 +342,3 @@ def _match_text(match) -> str:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _jsonable(value):
-    """NaN has no place in JSON: null stands for it."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
