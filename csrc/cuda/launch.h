@@ -13,7 +13,7 @@
 //
 // What is emulated, and nothing else:
 //   qualifiers    __global__ __device__ __host__ __constant__ __launch_bounds__ __forceinline__
-//                 __noinline__ __restrict__ __align__ __grid_constant__, and __shared__ in functions,
+//                 __restrict__ __align__ __grid_constant__, and __shared__ in functions,
 //                 without initialiser
 //   indices       threadIdx blockIdx blockDim gridDim (three dimensions), warpSize
 //   barriers      __syncthreads, _count, _and, _or; __syncwarp; __threadfence, _block, _system
