@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from emulated import module
 from motifkit import Motif, MotifSet, _native
 
 INSTRUCTION_SETS = _native.module().available_instruction_sets().split() if _native.module() else []
@@ -35,3 +36,9 @@ def small_motifs():
         return Motif(name, counts, 100)
 
     return MotifSet([motif("one", "TGACTCAGCA"), motif("two", "CCATATATGG"), motif("three", "GGGGCGGGGC")])
+
+
+@pytest.fixture(scope="session")
+def emulated():
+    """The CUDA kernels compiled for the CPU, every CUDA thread a fiber; skipped without a C++ compiler."""
+    return module()
