@@ -1,4 +1,7 @@
-"""Builds CUDA code for the CPU: the module of all kernels, and small programs. See docs/cuda-emulation.md."""
+"""Builds CUDA code for the CPU: the module of all kernels, and programs of one file.
+
+See docs/cuda-emulation.md.
+"""
 
 import fcntl
 import functools
@@ -13,6 +16,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[1]
+EMULATION = ROOT / "tests" / "emulation"
 BUILD = ROOT / "build" / "emulated"  # kept between runs: an unchanged source is not compiled again
 
 
@@ -59,13 +63,12 @@ def compiler() -> str:
 
 
 def program(source: str, folder: Path, *flags: str) -> Path:
-    """An executable of one CUDA file that includes cuda/launch.h."""
-    code, out = folder / "program.cu", folder / "program"
-    code.write_text(source)
+    """An executable of one CUDA file of tests/emulation."""
+    out = folder / "program"
     _run(
         compiler(), "-std=c++20", "-O1", "-DMK_EMULATE", *flags, "-Wall", "-Wextra", "-Werror",
-        "-Wno-unknown-pragmas", "-Wno-restrict", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/emulation'}",
-        "-x", "c++", code, "-o", out,
+        "-Wno-unknown-pragmas", "-Wno-restrict", f"-I{ROOT / 'csrc'}", f"-I{EMULATION}",
+        "-x", "c++", EMULATION / source, "-o", out,
     )  # fmt: skip
     return out
 
