@@ -49,6 +49,7 @@ def _build() -> None:
             generator = ["-G", "Ninja"] if shutil.which("ninja") else []
             _run(
                 "cmake", *generator, "-S", ROOT, "-B", BUILD, "-DMOTIFKIT_EMULATE=ON",
+                "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", f"-DPython_EXECUTABLE={sys.executable}",
             )  # fmt: skip
         _run("cmake", "--build", BUILD, "--parallel", os.cpu_count() or 1)
