@@ -108,7 +108,7 @@ def test_align_weights_are_differentiable(generator):
     assert torch.autograd.gradcheck(lambda w: mk.ops.align(codes, hits, 5, weights=w), (weights,))
 
 
-def test_hits_of_no_sequence_or_filter_spoil_the_counts_of_a_gpu(generator, emulated, request):
+def test_hits_of_no_sequence_or_filter_spoil_the_counts_of_cuda_kernels(generator, emulated, request):
     """It could not raise without being waited for."""
     request.getfixturevalue("_run_on")("emulated")
     codes = random_codes(3, 20, generator)

@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(kAlignThreads, 1) count_kernel(AlignJob job) {
       for (int letter = 0; letter < 4; ++letter)
         if ((forward ? code : 3 - code) == letter) counts[letter] += weight;
     }
+#pragma unroll
     for (int letter = 0; letter < 4; ++letter) out[letter * p.width + column] = counts[letter];
   }
   // Sorted by filter: hits of no filter stand at either end.

@@ -215,7 +215,8 @@ __global__ void __launch_bounds__(kPoolThreads, 1) pool_apart_kernel(PoolJob<T> 
   PoolWarp<T, kChunks> warp(job, tables, static_cast<int64_t>(blockIdx.y) * kLanes, words, rows);
   const int64_t units = job.conv.batch * job.tiles;
   const int64_t step = static_cast<int64_t>(gridDim.x) * job.warps;
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * job.warps + threadIdx.x / kWarp; unit < units;
+  // Blocks first, then warps: few tiles are spread over the whole device.
+  for (int64_t unit = blockIdx.x + static_cast<int64_t>(gridDim.x) * (threadIdx.x / kWarp); unit < units;
        unit += step) {
     const int64_t sequence = unit / job.tiles, from = unit % job.tiles * job.windows;
     if (job.pool.size <= job.piece)

@@ -14,6 +14,10 @@ void plan_pool_apart(PoolJob<T>& job) {
   job.piece = static_cast<int>(std::min(length, std::max(kPiece, std::min<int64_t>(size, 4 * kPiece))));
   job.windows = static_cast<int>(
       size > job.piece ? 1 : std::clamp<int64_t>((job.piece - size) / stride + 1, 1, job.pool.out_length));
+  // Tiles as short as it takes to give every warp one, if not shorter than what a warp does at once.
+  constexpr int64_t kTypicalWarps = kTypicalBlocks * 8;
+  const int64_t share = ceil_div(job.conv.batch * job.pool.out_length, kTypicalWarps);
+  job.windows = static_cast<int>(std::min<int64_t>(job.windows, std::max<int64_t>(Slot<T>::kSlots, share)));
   job.tiles = ceil_div(job.pool.out_length, job.windows);
   job.staged = 1;
   while (job.staged < std::min<int64_t>(kStaged, job.windows)) job.staged *= 2;
@@ -35,8 +39,7 @@ void launch_pool_apart(const PoolJob<T>& job, cudaStream_t stream) {
   const int64_t blocks = ceil_div(job.conv.filters, kLanes), units = job.conv.batch * job.tiles;
   // A block builds tables once: no more of them than keep the device busy.
   const int64_t wanted = std::max<int64_t>(1, 2 * multiprocessors() / std::max<int64_t>(1, blocks));
-  const dim3 grid(static_cast<unsigned>(std::min(wanted, ceil_div(units, job.warps))),
-                  static_cast<unsigned>(blocks));
+  const dim3 grid(static_cast<unsigned>(std::min(wanted, units)), static_cast<unsigned>(blocks));
   const int64_t bytes = tables + job.warps * pool_warp_bytes(job);
   const dim3 threads(job.warps * kWarp);
   switch (job.plan.chunks) {

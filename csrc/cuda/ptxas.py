@@ -25,7 +25,7 @@ CSRC = HERE.parent
 TABLE = HERE / "ptxas.tsv"
 CACHE = CSRC.parent / "build" / "ptxas"
 TARGETS = (80, 86, 89, 90)
-FLAGS = ["-std=c++17", "-O3", f"-I{CSRC}", "-Xptxas=-v", "-Werror=all-warnings"]
+FLAGS = ["-std=c++17", "-O3", "--fmad=false", f"-I{CSRC}", "-Xptxas=-v", "-Werror=all-warnings"]
 HOST_FLAGS = ["-Xcompiler=-fPIC,-Wall,-Wextra,-Werror"]
 FIGURES = ("registers", "shared", "stack", "spills")
 

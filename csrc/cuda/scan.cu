@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kScanThreads = 512;
 constexpr int kPieceWindows = 256;    // whose words are held at once
-constexpr int kSpanWindows = 1024;    // of one piece of work, at least
-constexpr int64_t kMostSpans = 4096;  // of a sequence
+constexpr int kSpanWindows = 512;     // of one piece of work, at least
+constexpr int64_t kMostSpans = 8192;  // of a sequence
 
 // Sequences cut into spans of windows.
 struct Spans {
@@ -49,11 +49,11 @@ struct ScanJob {
   __device__ int8_t strand(int64_t lane) const { return filters.forward(lane) ? 1 : -1; }
 };
 
-// The best window of a span for a lane; `where` counts windows from the first of the sequence's first span.
+// The best window of a span for a lane; `where` counts windows from the span's first.
 template <typename T>
 struct Partial {
   T* value;  // (spans of all sequences, lanes) each
-  int64_t* where;
+  int* where;
 };
 
 // ---- kernel
@@ -70,7 +70,8 @@ __global__ void __launch_bounds__(kScanThreads, 1) scan_kernel(ScanJob<T> job, P
   uint8_t* words = memory + (job.plan.shared ? job.plan.elements() * sizeof(T) : 0) + warp * job.words();
   const TableReader<T, kChunks> reader(tables, words, job.plan, lane % S::kThreads);
   const int64_t step = static_cast<int64_t>(gridDim.x) * job.warps;
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * job.warps + warp; unit < job.units(); unit += step) {
+  // Blocks first, then warps: few spans are spread over the whole device.
+  for (int64_t unit = blockIdx.x + static_cast<int64_t>(gridDim.x) * warp; unit < job.units(); unit += step) {
     const int64_t sequence = unit / job.spans.per_sequence, span = unit % job.spans.per_sequence;
     const int64_t begin = job.spans.begin(span), end = job.spans.end(span);
     Best<T> best;
@@ -89,36 +90,54 @@ __global__ void __launch_bounds__(kScanThreads, 1) scan_kernel(ScanJob<T> job, P
 #pragma unroll
     for (int e = 0; e < S::kElements; ++e) {
       partial.value[at + e] = best.value.at[e];
-      partial.where[at + e] = begin + best.where[e];
+      partial.where[at + e] = best.where[e];
     }
   }
 }
 
-// The best of all spans and strands, a thread for each sequence and filter.
+// A window of one sequence, and the strand it was read on.
 template <typename T>
-__global__ void best_kernel(ScanJob<T> job, Partial<T> partial, ScanParams<T> p) {
-  const int64_t count = job.conv.batch * job.conv.filters,
-                step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
+struct Found {
+  T score;
+  int64_t where;  // -1: none yet
+  int strand;
+
+  // Of equals the lower position, then the forward strand.
+  __device__ void take(T value, int64_t there, int on) {
+    const bool first = there < where || (there == where && on > strand);
+    if (where >= 0 && !(value > score) && !((value == score || value != value) && first)) return;
+    score = value;
+    where = there;
+    strand = on;
+  }
+};
+
+// The best of all spans and strands, by a team of 1 or 32 threads for each sequence and filter.
+template <typename T>
+__global__ void best_kernel(ScanJob<T> job, Partial<T> partial, ScanParams<T> p, int team) {
+  const int64_t count = job.conv.batch * job.conv.filters, spans = job.spans.per_sequence;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x / team;
+  const int64_t start = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / team;
+  const int member = threadIdx.x % team;
+  for (int64_t i = start; i < count; i += step) {
     const int64_t sequence = i / job.conv.filters, f = i % job.conv.filters;
-    T score = 0;
-    int64_t where = -1;
-    int8_t strand = 0;
-    for (int s = 0; s < job.filters.strands; ++s) {  // forward comes first
-      const int64_t lane = f * job.filters.strands + s;
-      for (int64_t span = 0; span < job.spans.per_sequence; ++span) {
-        const int64_t at = (sequence * job.spans.per_sequence + span) * job.lanes() + lane;
-        const T value = partial.value[at];
-        const int64_t there = partial.where[at];
-        if (where >= 0 && !(value > score || (value == score && there < where))) continue;
-        score = value;
-        where = there;
-        strand = job.strand(lane);
+    Found<T> best{0, -1, 0};
+    for (int64_t span = member; span < spans; span += team)
+      for (int s = 0; s < job.filters.strands; ++s) {
+        const int64_t lane = f * job.filters.strands + s;
+        const int64_t at = (sequence * spans + span) * job.lanes() + lane;
+        best.take(partial.value[at], job.spans.begin(span) + partial.where[at], job.strand(lane));
       }
+    for (int distance = team / 2; distance > 0; distance /= 2) {
+      const T score = __shfl_xor_sync(kAll, best.score, distance);
+      const int64_t where = __shfl_xor_sync(kAll, best.where, distance);
+      const int strand = __shfl_xor_sync(kAll, best.strand, distance);
+      if (where >= 0) best.take(score, where, strand);
     }
-    p.score[i] = p.bias == nullptr ? score : score + p.bias[f];
-    p.position[i] = where - job.conv.pad_left;
-    p.strand[i] = strand;
+    if (member > 0) continue;
+    p.score[i] = p.bias == nullptr ? best.score : best.score + p.bias[f];
+    p.position[i] = best.where - job.conv.pad_left;
+    p.strand[i] = static_cast<int8_t>(best.strand);
   }
 }
 
@@ -146,7 +165,7 @@ __global__ void __launch_bounds__(kScanThreads, 1)
   }
   const int64_t rounds = ceil_div(job.units(), static_cast<int64_t>(gridDim.x) * slots);
   for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t unit = (round * gridDim.x + blockIdx.x) * slots + slot;
+    const int64_t unit = (round * slots + slot) * gridDim.x + blockIdx.x;
     const bool active = unit < job.units();
     const int64_t sequence = unit / job.spans.per_sequence, span = unit % job.spans.per_sequence;
     const int64_t begin = active ? job.spans.begin(span) : 0, end = active ? job.spans.end(span) : 0;
@@ -227,11 +246,10 @@ int64_t built_bytes(const ScanJob<T>& job) {
 }
 
 template <typename T>
-dim3 grid_of(const ScanJob<T>& job, int64_t units_of_block) {
+dim3 grid_of(const ScanJob<T>& job) {
   const int64_t blocks = ceil_div(job.filters.count, kLanes);
   const int64_t wanted = std::max<int64_t>(1, 2 * multiprocessors() / blocks);
-  return dim3(static_cast<unsigned>(std::min(wanted, ceil_div(job.units(), units_of_block))),
-              static_cast<unsigned>(blocks));
+  return dim3(static_cast<unsigned>(std::min(wanted, job.units())), static_cast<unsigned>(blocks));
 }
 
 template <typename T>
@@ -253,7 +271,7 @@ void run_hits(const ScanHitsParams<T>& p, int64_t* counts, const int64_t* starts
   const DeviceGuard guard(call.device);
   ScanJob<T> job = job_of<T>(p, Slot<T>::kSlots);
   take_scratch(job, call);
-  MK_LAUNCH((hits_kernel<T, kWrite>), grid_of(job, job.warps * Slot<T>::kSlots), dim3(job.warps * kWarp),
+  MK_LAUNCH((hits_kernel<T, kWrite>), grid_of(job), dim3(job.warps * kWarp),
             shared_bytes(job, Slot<T>::kSlots), stream_of(call), job, p, counts, starts);
 }
 
@@ -271,7 +289,7 @@ template <typename T>
 int64_t scan_scratch(const ScanParams<T>& p, int device) {
   const DeviceGuard guard(device);
   const ScanJob<T> job = job_of<T>(p, 1);
-  return built_bytes(job) + job.units() * job.lanes() * static_cast<int64_t>(sizeof(int64_t) + sizeof(T));
+  return built_bytes(job) + job.units() * job.lanes() * static_cast<int64_t>(sizeof(int) + sizeof(T));
 }
 
 template <typename T>
@@ -282,17 +300,18 @@ void scan(const ScanParams<T>& p, const Call& call) {
   ScanJob<T> job = job_of<T>(p, 1);
   take_scratch(job, call);
   Partial<T> partial;
-  partial.where = reinterpret_cast<int64_t*>(static_cast<char*>(call.scratch) + built_bytes(job));
-  partial.value = reinterpret_cast<T*>(partial.where + job.units() * job.lanes());
-  const dim3 grid = grid_of(job, job.warps), threads(job.warps * kWarp);
+  partial.value = reinterpret_cast<T*>(static_cast<char*>(call.scratch) + built_bytes(job));
+  partial.where = reinterpret_cast<int*>(partial.value + job.units() * job.lanes());
+  const dim3 grid = grid_of(job), threads(job.warps * kWarp);
   if (job.plan.chunks == 7) {  // width 19 to 21 in words of three
     MK_LAUNCH((scan_kernel<T, 7>), grid, threads, shared_bytes(job, 1), stream, job, partial);
   } else {
     MK_LAUNCH((scan_kernel<T, 0>), grid, threads, shared_bytes(job, 1), stream, job, partial);
   }
-  const int64_t blocks = ceil_div(p.conv.batch * p.conv.filters, 256);
-  MK_LAUNCH((best_kernel<T>), dim3(static_cast<unsigned>(std::min<int64_t>(blocks, 1 << 16))), dim3(256), 0,
-            stream, job, partial, p);
+  const int team = job.spans.per_sequence > 4 ? kWarp : 1;
+  const int64_t blocks = std::min<int64_t>(ceil_div(p.conv.batch * p.conv.filters * team, 256), 1 << 16);
+  MK_LAUNCH((best_kernel<T>), dim3(static_cast<unsigned>(blocks)), dim3(256), 0, stream, job, partial, p,
+            team);
 }
 
 int64_t hit_spans(int64_t windows) {

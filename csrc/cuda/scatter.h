@@ -40,7 +40,8 @@ struct ScatterJob {
 
 template <typename T>
 __host__ __device__ int64_t scatter_bytes(const ScatterJob<T>& job) {
-  return (job.warps * job.sums() + static_cast<int64_t>(kLanes) * job.grad_row()) * sizeof(T) + job.words();
+  const int64_t values = job.warps * job.sums() + static_cast<int64_t>(kLanes) * job.grad_row();
+  return values * sizeof(T) + static_cast<int64_t>(kLanes) * job.windows * sizeof(int) + job.words();
 }
 
 template <typename T>
@@ -52,12 +53,12 @@ __device__ int kept_at(const ScatterJob<T>& job, int64_t sequence, int64_t windo
   return where == 255 ? -1 : where;
 }
 
-// What one window adds to one filter's sums: the words are read four at a time, since the compiler cannot
-// know that the rows of different chunks are different.
+// What one window adds to one filter's sums: ten rows are read before any is written, since the
+// compiler cannot know that the rows of different chunks are different.
 template <typename T, typename WordAt>
 __device__ __forceinline__ void add_words(const ScatterJob<T>& job, const WordAt& word_at, int chunks, T g,
                                           T* sums) {
-  constexpr int kTogether = 4;
+  constexpr int kTogether = 10;
   for (int first = 0; first < chunks; first += kTogether) {
     T* row[kTogether];
     T value[kTogether];
@@ -102,7 +103,8 @@ __global__ void __launch_bounds__(kScatterWarps* kWarp, 1) scatter_kernel(Scatte
   MK_DYNAMIC_SHARED(unsigned char, memory);
   T* sums = reinterpret_cast<T*>(memory);
   T* grads = sums + job.warps * job.sums();
-  uint8_t* words = reinterpret_cast<uint8_t*>(grads + kLanes * job.grad_row());
+  int* places = reinterpret_cast<int*>(grads + kLanes * job.grad_row());  // (windows, 32), as kept_at says
+  uint8_t* words = reinterpret_cast<uint8_t*>(places + kLanes * job.windows);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t first = static_cast<int64_t>(blockIdx.y) * kLanes;
   const int chunk0 = static_cast<int>(blockIdx.z) * job.chunks_here;
@@ -134,10 +136,14 @@ __global__ void __launch_bounds__(kScatterWarps* kWarp, 1) scatter_kernel(Scatte
               ? job.grad[(sequence * job.conv.filters + first + f) * job.pool.out_length + from + j]
               : T(0);
     }
+    for (int i = threadIdx.x; i < kLanes * count; i += blockDim.x) {
+      const int f = i % kLanes, j = i / kLanes;
+      places[i] = first + f < job.conv.filters ? kept_at(job, sequence, from + j, first + f) : -1;
+    }
     __syncthreads();
     T here = 0;
-    for (int j = warp; live && j < count; j += job.warps) {
-      const int where = kept_at(job, sequence, from + j, first + lane);
+    for (int j = warp; j < count; j += job.warps) {
+      const int where = places[j * kLanes + lane];
       if (where < 0) continue;
       const T g = grads[lane * job.grad_row() + j];
       here += g;

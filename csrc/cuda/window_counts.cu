@@ -80,8 +80,10 @@ __global__ void __launch_bounds__(kCountThreads, 1) lags_kernel(CountJob job, in
   }
 }
 
-// Pairs near one end of every sequence: `place` is the first letter's distance from that end.
-__global__ void ends_kernel(CountJob job, bool tail) {
+// Pairs near one end of every sequence, the front for blockIdx.y 0, else the back: `place` is the first
+// letter's distance from that end.
+__global__ void ends_kernel(CountJob job) {
+  const bool tail = blockIdx.y > 0;
   const ConvShape& conv = job.p.conv;
   const int64_t reach = tail ? job.suffix : job.prefix, used = lower(reach, conv.length);
   const int64_t count = conv.batch * used * used, step = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -179,11 +181,9 @@ void window_counts(const WindowCountsParams& p, const Call& call) {
     const int64_t blocks = std::clamp<int64_t>(job.units(), 1, 8 * multiprocessors());
     MK_LAUNCH(lags_kernel, dim3(static_cast<unsigned>(blocks)), threads, 4 * job.plane() * sizeof(unsigned),
               stream, job, job.units());
-    for (const bool tail : {false, true}) {
-      const int64_t used = std::min(tail ? job.suffix : job.prefix, p.conv.length);
-      if (used > 0)
-        MK_LAUNCH(ends_kernel, dim3(blocks_for(p.conv.batch * used * used)), threads, 0, stream, job, tail);
-    }
+    const int64_t used = std::min(std::max(job.prefix, job.suffix), p.conv.length);
+    if (used > 0)
+      MK_LAUNCH(ends_kernel, dim3(blocks_for(p.conv.batch * used * used), 2), threads, 0, stream, job);
   }
   MK_LAUNCH(gram_kernel, dim3(static_cast<unsigned>(ceil_div(p.conv.width * kPairs, kCountThreads))), threads,
             0, stream, job);
