@@ -5,7 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc motifkit -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test lint bench sanitize clean
+# CUDA kernels go into the installed module where there is a GPU to run them. The tests run them on the CPU and,
+# where nvcc is found, compile them for every target anyway.
+export MOTIFKIT_CUDA ?= $(if $(wildcard /dev/nvidia0 /dev/dxg),AUTO,OFF)
+
+.PHONY: demo test lint bench sanitize cuda cuda-coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/motifkit demo
@@ -16,7 +20,8 @@ test: lint
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror tests/emulation/* \
+	  $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cu')
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/pytest benchmarks --benchmark-only
@@ -24,7 +29,9 @@ bench: $(VENV)/.installed-dev
 # The compiled module under AddressSanitizer, through the tests of the ops. Run from outside the source tree,
 # which would hide the module built here.
 SANITIZE := $(abspath build/sanitize)
-OP_TESTS := $(addprefix $(abspath tests)/test_,onehot_conv1d.py max_pool1d.py conv_pool.py scan.py)
+OP_TESTS := $(addprefix $(abspath tests)/test_,onehot_conv1d.py max_pool1d.py conv_pool.py scan.py cuda.py)
+EMULATE = cmake -S . -DMOTIFKIT_EMULATE=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
 sanitize: $(VENV)/.installed-dev
 	cmake -S . -B $(SANITIZE) -DCMAKE_BUILD_TYPE=Debug -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
@@ -33,9 +40,26 @@ sanitize: $(VENV)/.installed-dev
 	mkdir -p $(SANITIZE)/package
 	cp -r motifkit $(SANITIZE)/package/
 	cp $(SANITIZE)/_C*.so $(SANITIZE)/package/motifkit/
+	$(EMULATE) -B $(SANITIZE)/emulated -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_CXX_FLAGS="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -g1"
+	cmake --build $(SANITIZE)/emulated --parallel
 	cd $(SANITIZE) && PYTHONPATH=$(SANITIZE)/package ASAN_OPTIONS=detect_leaks=0 \
+	  MOTIFKIT_EMULATED=$(SANITIZE)/emulated \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
 	  $(abspath $(BIN))/pytest -q -c $(abspath pyproject.toml) --rootdir $(abspath .) $(OP_TESTS)
+
+# Every kernel for every target, warnings as errors, against the table of registers and memory.
+cuda:
+	$(PYTHON) csrc/cuda/ptxas.py
+
+# Which lines of the kernels the tests on the CPU run.
+COVERAGE := $(abspath build/cuda-coverage)
+cuda-coverage: $(VENV)/.installed-dev
+	$(EMULATE) -B $(COVERAGE) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-O0 --coverage"
+	cmake --build $(COVERAGE) --parallel
+	find $(COVERAGE) -name '*.gcda' -delete
+	MOTIFKIT_EMULATED=$(COVERAGE) $(BIN)/pytest -q -k emulated $(OP_TESTS)
+	$(BIN)/gcovr --root . --filter csrc/cuda/ --fail-under-line 95 $(COVERAGE)
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -49,16 +50,54 @@ def _warn() -> None:
     )
 
 
+def backend(device: torch.device) -> str:
+    """Which family of entry points takes tensors on a device: "cpu" or "cuda". The one place where that
+    is chosen: the tests of the emulated kernels put "cuda" here for tensors on the CPU."""
+    return device.type
+
+
+def function(name: str, dtype: torch.dtype | None, device: torch.device) -> Callable[..., Any]:
+    """The entry point of an op for tensors on `device`, of float32 or float64 (None: of no one type).
+
+    On either device it takes the same arguments; on a GPU it works on PyTorch's current stream.
+    """
+    return _entry(name, dtype, device, backend(device))
+
+
 @cache
-def function(name: str, dtype: torch.dtype) -> Any:
-    """The entry point of an op for float32 or float64 tensors."""
-    suffix = {torch.float32: "float32", torch.float64: "float64"}[dtype]
-    return getattr(module(), f"{name}_{suffix}")
+def _entry(name: str, dtype: torch.dtype | None, device: torch.device, family: str) -> Callable[..., Any]:
+    suffix = {None: "", torch.float32: "_float32", torch.float64: "_float64"}[dtype]
+    if family == "cpu":
+        return getattr(module(), name + suffix)
+    run = getattr(cuda_module(), f"cuda_{name}{suffix}")
+    scratch_bytes = getattr(cuda_module(), f"cuda_{name}_scratch{suffix}", lambda *_: 0)
+    index = device.index or 0
+
+    def call(*arguments):
+        # From PyTorch's allocator, which knows streams and CUDA graphs: nothing is allocated below.
+        size = scratch_bytes(*arguments, index)
+        scratch = torch.empty(size, dtype=torch.uint8, device=device) if size else None
+        return run(*arguments, address(scratch), _stream(device), index)
+
+    return call
+
+
+def _stream(device: torch.device) -> int:
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
 
 def serves(tensor: torch.Tensor) -> bool:
     """Whether the compiled kernels can take tensors on this one's device."""
-    return tensor.device.type == "cpu" and module() is not None
+    family = backend(tensor.device)
+    if family == "cpu":
+        return module() is not None
+    return family == "cuda" and cuda_module() is not None
+
+
+def cuda_module() -> ModuleType | None:
+    """The module with the CUDA entry points: the compiled one, where it was built with them."""
+    native = module()
+    return native if native is not None and native.cuda_architectures else None
 
 
 def address(tensor: torch.Tensor | None) -> int:

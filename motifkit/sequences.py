@@ -76,7 +76,7 @@ def encode(seqs: str | Sequence[str] | Tensor, length: int | None = None) -> Ten
     if isinstance(seqs, Tensor):
         from motifkit.ops import _common
 
-        return _common.as_codes(seqs)
+        return _common.as_codes(seqs, check_onehot=seqs.is_cuda)
     rows = [seqs] if isinstance(seqs, str) else list(seqs)
     lengths = {len(row) for row in rows}
     if length is None:

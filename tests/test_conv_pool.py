@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import motifkit as mk
@@ -32,12 +32,12 @@ def pooling(size, stride, pool_padding, padding):
 @ALL
 @pytest.mark.parametrize("activation", ["identity", "relu"])
 def test_integer_weights_agree_bit_for_bit(
-    instruction_set, generator, batch, length, filters, width, size, stride, pool_padding, padding, activation
+    device, generator, batch, length, filters, width, size, stride, pool_padding, padding, activation
 ):
-    codes = random_codes(batch, length, generator)
-    weight = integer_weight(filters, width, generator)
+    codes = random_codes(batch, length, generator, device=device)
+    weight = integer_weight(filters, width, generator, device=device)
     arguments = pooling(size, stride, pool_padding, padding) | {"activation": activation}
-    bias = torch.arange(filters).float() - filters // 2
+    bias = torch.arange(filters, device=device).float() - filters // 2
     ours = mk.ops.conv_pool(codes, weight, bias, **arguments)
     assert torch.equal(ours, reference.conv_pool(codes, weight, bias, **arguments))
 
@@ -46,13 +46,13 @@ def test_integer_weights_agree_bit_for_bit(
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_outputs_gradients_and_running_statistics_are_those_of_the_four_layers(
-    instruction_set, generator, batch, length, filters, width, size, stride, pool_padding, padding, training,
+    device, generator, batch, length, filters, width, size, stride, pool_padding, padding, training,
     activation,
 ):  # fmt: skip
-    codes = random_codes(batch, length, generator)
+    codes = random_codes(batch, length, generator, device=device)
 
     def draw(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
 
     # Small weights keep exp from growing; half of the batch-norm weights are negative.
     parameters = [draw(filters, 4, width) / width, draw(filters), draw(filters), draw(filters)]
@@ -66,7 +66,7 @@ def test_outputs_gradients_and_running_statistics_are_those_of_the_four_layers(
             running_mean=mean, running_var=variance, training=training, momentum=0.3, activation=activation,
             **pooling(size, stride, pool_padding, padding),
         )  # fmt: skip
-        upstream = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out)
+        upstream = torch.linspace(-1, 1, out.numel(), dtype=torch.float64, device=device).view_as(out)
         gradients = torch.autograd.grad(out, parameters, upstream)
         if training:  # the batch mean takes the convolution's bias away: its gradient is rounding
             gradients = gradients[:1] + gradients[2:]
@@ -92,9 +92,9 @@ def test_gradcheck(generator, training, size, stride):
     assert torch.autograd.gradcheck(block, (weight, gain, shift))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_shape(data):
+def test_any_shape(place, data):
     """Random shapes, N content, signs and slices; every number an integer, so every bit must agree."""
     width = data.draw(st.integers(1, 24), "width")
     padding = data.draw(
@@ -108,14 +108,13 @@ def test_any_shape(data):
     stride = data.draw(st.integers(1, size + 3), "stride")
     batch, filters = data.draw(st.integers(0, 4), "batch"), data.draw(st.integers(1, 70), "filters")
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31), "seed"))
-    codes = random_codes(
-        batch, length, generator, letters=data.draw(st.sampled_from([1, 4, 5, 9]), "letters")
-    )
-    weight = integer_weight(filters, width, generator).requires_grad_()
-    gain = torch.randint(-1, 2, (filters,), generator=generator).float() * 2  # exact, some zero
+    letters = data.draw(st.sampled_from([1, 4, 5, 9]), "letters")
+    codes = random_codes(batch, length, generator, letters, place)
+    weight = integer_weight(filters, width, generator, device=place).requires_grad_()
+    gain = torch.randint(-1, 2, (filters,), generator=generator).to(place).float() * 2  # exact, some zero
+    ones = torch.ones(filters, device=place)
     arguments = pooling(size, stride, pool_padding, padding) | {
-        "norm_weight": gain, "norm_bias": torch.ones(filters), "running_mean": torch.ones(filters),
-        "running_var": torch.ones(filters), "eps": 0.0,
+        "norm_weight": gain, "norm_bias": ones, "running_mean": ones, "running_var": ones, "eps": 0.0,
         "activation": data.draw(st.sampled_from(["identity", "relu"])),
     }  # fmt: skip
     upstream = None
@@ -123,7 +122,7 @@ def test_any_shape(data):
     for op in (mk.ops.conv_pool, reference.conv_pool):
         out = op(codes, weight, **arguments)
         if upstream is None:
-            upstream = torch.randint(-3, 4, out.shape, generator=generator).float()
+            upstream = torch.randint(-3, 4, out.shape, generator=generator).to(place).float()
         results.append((out.detach(), torch.autograd.grad(out, weight, upstream)[0]))
     for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
@@ -174,19 +173,19 @@ def test_every_instruction_set_gives_the_same_bits(generator):
     ("width", "pads"), [(1, (0, 0)), (5, (2, 2)), (8, (0, 0)), (9, (12, 3)), (70, (34, 35))]
 )
 @pytest.mark.parametrize(("batch", "length"), [(3, 80), (70, 100), (1, 40000)])
-def test_window_counts_count_windows(instruction_set, generator, width, pads, batch, length):
-    codes = random_codes(batch, length, generator)
+def test_window_counts_count_windows(device, generator, width, pads, batch, length):
+    codes = random_codes(batch, length, generator, device=device)
     padded = torch.nn.functional.pad(codes, pads, value=4)
     windows = mk.one_hot(padded, torch.float64).unfold(2, width, 1)  # (batch, 4, windows, width)
     flat = windows.permute(0, 2, 1, 3).reshape(-1, 4 * width)
     assert torch.equal(window_counts(codes, width, *pads), (flat.T @ flat).long())
 
 
-def test_statistics_keep_their_digits_far_from_zero(generator):
-    codes = random_codes(50, 500, generator, letters=4)
+def test_statistics_keep_their_digits_far_from_zero(place, generator):
+    codes = random_codes(50, 500, generator, letters=4, device=place)
     # Each window scores 5000 and a little: one-pass sums of squares in float32 would lose all of it.
-    weight = 1000 + torch.randn(4, 4, 5, generator=generator)
-    mean, variance = torch.zeros(4), torch.zeros(4)
+    weight = 1000 + torch.randn(4, 4, 5, generator=generator).to(place)
+    mean, variance = torch.zeros(2, 4, device=place).unbind()
     mk.ops.conv_pool(
         codes, weight, running_mean=mean, running_var=variance, training=True, momentum=1.0, padding="valid"
     )
@@ -195,17 +194,14 @@ def test_statistics_keep_their_digits_far_from_zero(generator):
     torch.testing.assert_close(variance.double(), z.var((0, 2)), rtol=2**-22, atol=0)
 
 
-def test_zero_batch_norm_weight_keeps_the_first_position(generator):
+def test_zero_batch_norm_weight_keeps_the_first_position(place, generator):
     """All values tie: the gradient of the batch-norm weight is taken where max_pool1d would take it."""
-    codes = random_codes(4, 40, generator)
-    weight = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    codes = random_codes(4, 40, generator, device=place)
+    weight = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64).to(place)
     results = []
     for op in (mk.ops.conv_pool, reference.conv_pool):
-        gain = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-        out = op(
-            codes, weight, norm_weight=gain, norm_bias=torch.ones(3, dtype=torch.float64), training=True,
-            pool_size=4,
-        )  # fmt: skip
+        gain = torch.zeros(3, dtype=torch.float64, device=place, requires_grad=True)
+        out = op(codes, weight, norm_weight=gain, norm_bias=torch.ones_like(gain), training=True, pool_size=4)
         out.square().sum().backward()
         results.append(gain.grad)
     torch.testing.assert_close(*results)

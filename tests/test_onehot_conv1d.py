@@ -21,19 +21,17 @@ SHAPES = [
 
 @pytest.mark.parametrize(("batch", "length", "filters", "width", "padding"), SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_integer_weights_agree_bit_for_bit(
-    instruction_set, generator, batch, length, filters, width, padding, dtype
-):
-    codes = random_codes(batch, length, generator)
-    weight = integer_weight(filters, width, generator, dtype)
-    bias = torch.arange(filters, dtype=dtype)
+def test_integer_weights_agree_bit_for_bit(device, generator, batch, length, filters, width, padding, dtype):
+    codes = random_codes(batch, length, generator, device=device)
+    weight = integer_weight(filters, width, generator, dtype, device)
+    bias = torch.arange(filters, dtype=dtype, device=device)
     ours = mk.ops.onehot_conv1d(codes, weight, bias, padding)
     assert torch.equal(ours, reference.onehot_conv1d(codes, weight, bias, padding))
 
 
-def test_random_weights_stay_within_the_rounding_of_their_sums(instruction_set, generator):
-    codes = random_codes(4, 200, generator)
-    weight = torch.randn(30, 4, 19, generator=generator)
+def test_random_weights_stay_within_the_rounding_of_their_sums(device, generator):
+    codes = random_codes(4, 200, generator, device=device)
+    weight = torch.randn(30, 4, 19, generator=generator).to(device)
     ours = mk.ops.onehot_conv1d(codes, weight).double()
     exact = reference.onehot_conv1d(codes, weight.double())
     # K - 1 additions of floats, each rounded by at most half an ulp of a partial sum: |error| is at most
@@ -42,20 +40,20 @@ def test_random_weights_stay_within_the_rounding_of_their_sums(instruction_set, 
     assert ((ours - exact).abs() <= bound[None, :, None]).all()
 
 
-def test_gradients_agree_with_the_dense_convolution(instruction_set, generator):
-    codes = random_codes(3, 300, generator)
-    weight = torch.randn(20, 4, 9, generator=generator, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(20, generator=generator, dtype=torch.float64, requires_grad=True)
-    upstream = torch.randn(3, 20, 300, generator=generator, dtype=torch.float64)
+def test_gradients_agree_with_the_dense_convolution(device, generator):
+    codes = random_codes(3, 300, generator, device=device)
+    shapes = (20, 4, 9), (20,), (3, 20, 300)
+    draws = [torch.randn(s, generator=generator, dtype=torch.float64).to(device) for s in shapes]
+    weight, bias, upstream = draws[0].requires_grad_(), draws[1].requires_grad_(), draws[2]
     ours = torch.autograd.grad(mk.ops.onehot_conv1d(codes, weight, bias), (weight, bias), upstream)
     theirs = torch.autograd.grad(reference.onehot_conv1d(codes, weight, bias), (weight, bias), upstream)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_one_hot_input_equals_codes(generator):
-    codes = random_codes(2, 30, generator)
-    weight = integer_weight(8, 5, generator)
+def test_one_hot_input_equals_codes(place, generator):
+    codes = random_codes(2, 30, generator, device=place)
+    weight = integer_weight(8, 5, generator, device=place)
     x = mk.one_hot(codes)
     expected = mk.ops.onehot_conv1d(codes, weight)
     assert torch.equal(mk.ops.onehot_conv1d(x, weight), expected)
@@ -79,18 +77,18 @@ def test_an_input_that_wants_a_gradient_gets_it(generator):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(generator, dtype):
-    codes = random_codes(2, 60, generator)
-    weight = torch.randn(5, 4, 7, generator=generator).to(dtype)
+def test_half_precision_is_computed_in_float32(place, generator, dtype):
+    codes = random_codes(2, 60, generator, device=place)
+    weight = torch.randn(5, 4, 7, generator=generator).to(place, dtype)
     ours = mk.ops.onehot_conv1d(codes, weight)
     assert ours.dtype == dtype
     assert torch.equal(ours, mk.ops.onehot_conv1d(codes, weight.float()).to(dtype))
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-def test_weights_that_are_not_finite_spoil_their_filter_as_in_a_dense_convolution(generator, bad):
-    codes = random_codes(2, 40, generator, letters=4)
-    weight = torch.randn(3, 4, 5, generator=generator)
+def test_weights_that_are_not_finite_spoil_their_filter_as_in_a_dense_convolution(place, generator, bad):
+    codes = random_codes(2, 40, generator, letters=4, device=place)
+    weight = torch.randn(3, 4, 5, generator=generator).to(place)
     weight[1, 2, 3] = bad
     ours, theirs = mk.ops.onehot_conv1d(codes, weight), reference.onehot_conv1d(codes, weight)
     assert ours[:, 1].isnan().all()
@@ -98,11 +96,13 @@ def test_weights_that_are_not_finite_spoil_their_filter_as_in_a_dense_convolutio
     torch.testing.assert_close(ours[:, [0, 2]], theirs[:, [0, 2]])
 
 
-def test_empty_batches_and_codes_above_four():
-    weight = torch.ones(2, 4, 3)
-    assert mk.ops.onehot_conv1d(torch.empty(0, 9, dtype=torch.uint8), weight).shape == (0, 2, 9)
-    n = torch.full((1, 9), 200, dtype=torch.uint8)
-    assert torch.equal(mk.ops.onehot_conv1d(n, weight), torch.zeros(1, 2, 9))
+def test_empty_batches_and_codes_above_four(place):
+    weight = torch.ones(2, 4, 3, device=place, requires_grad=True)
+    empty = mk.ops.onehot_conv1d(torch.empty(0, 9, dtype=torch.uint8, device=place), weight)
+    assert empty.shape == (0, 2, 9)
+    assert not torch.autograd.grad(empty.sum(), weight)[0].any()
+    n = torch.full((1, 9), 200, dtype=torch.uint8, device=place)
+    assert torch.equal(mk.ops.onehot_conv1d(n, weight), torch.zeros(1, 2, 9, device=place))
 
 
 def test_bad_arguments_are_refused():

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import motifkit as mk
@@ -17,9 +17,9 @@ def narrow_some(weight, generator):
     return weight
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_scans_of_any_shape_are_those_of_the_reference(data):
+def test_scans_of_any_shape_are_those_of_the_reference(place, data):
     width = data.draw(st.integers(1, 21), "width")
     length = data.draw(st.integers(width, 120), "length")
     padding = data.draw(st.sampled_from(["valid", "same", (3, 1)]), "padding")
@@ -27,9 +27,9 @@ def test_scans_of_any_shape_are_those_of_the_reference(data):
     batch, filters = data.draw(st.integers(0, 4), "batch"), data.draw(st.integers(1, 40), "filters")
     most = data.draw(st.sampled_from([None, 1, 3]), "most")
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31), "seed"))
-    codes = random_codes(batch, length, generator)
-    weight = narrow_some(integer_weight(filters, width, generator), generator)
-    bias = torch.randint(-3, 4, (filters,), generator=generator).float()
+    codes = random_codes(batch, length, generator, device=place)
+    weight = narrow_some(integer_weight(filters, width, generator), generator).to(place)
+    bias = torch.randint(-3, 4, (filters,), generator=generator).to(place, torch.float32)
     options = {"padding": padding, "strands": strands}
     for ours, theirs in zip(
         mk.ops.scan(codes, weight, bias, **options),
@@ -42,7 +42,7 @@ def test_scans_of_any_shape_are_those_of_the_reference(data):
     theirs = reference.scan_hits(codes, weight, threshold, bias, max_hits_per_sequence=most, **options)
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a, b)
-    weights = torch.randint(0, 5, (len(ours.score),), generator=generator).double()
+    weights = torch.randint(0, 5, (len(ours.score),), generator=generator).to(place).double()
     for offset, shown in ((0, width), (-2, width + 4)):
         options = {"offset": offset, "weights": weights, "filters": filters}
         assert torch.equal(
@@ -50,9 +50,10 @@ def test_scans_of_any_shape_are_those_of_the_reference(data):
         )
 
 
-def test_long_sequences_are_scanned_in_spans(instruction_set, generator):
-    codes = random_codes(2, 600_000, generator)  # more than two spans of scan, nine of scan_hits
-    weight = integer_weight(3, 9, generator)
+def test_long_sequences_are_scanned_in_spans(device, is_emulated, generator):
+    # More than two spans of scan on the CPU and nine of scan_hits; two of each on a GPU.
+    codes = random_codes(2, 1100 if is_emulated else 600_000, generator, device=device)
+    weight = integer_weight(3, 9, generator, device=device)
     ours, theirs = (op.scan(codes, weight, strands="both") for op in (mk.ops, reference))
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a, b)
@@ -62,11 +63,11 @@ def test_long_sequences_are_scanned_in_spans(instruction_set, generator):
         assert torch.equal(a, b)
 
 
-def test_ties_go_to_the_lowest_position_then_the_forward_strand():
-    palindrome = mk.one_hot(mk.encode("ACGT"))
-    best = mk.ops.scan(mk.encode("NACGTNACGTN"), palindrome, strands="both")
+def test_ties_go_to_the_lowest_position_then_the_forward_strand(place):
+    palindrome, codes = mk.one_hot(mk.encode("ACGT")).to(place), mk.encode("NACGTNACGTN").to(place)
+    best = mk.ops.scan(codes, palindrome, strands="both")
     assert (best.position.item(), best.strand.item()) == (1, 1)
-    hits = mk.ops.scan_hits(mk.encode("NACGTNACGTN"), palindrome, 3.0, strands="both")
+    hits = mk.ops.scan_hits(codes, palindrome, 3.0, strands="both")
     assert hits.position.tolist() == [1, 1, 6, 6]
     assert hits.strand.tolist() == [1, -1, 1, -1]
 
@@ -76,23 +77,25 @@ def test_positions_are_those_of_the_sequence():
     assert best.position.item() == -1  # the window begins one letter before the sequence
 
 
-def test_a_threshold_is_exceeded_not_met():
-    weight = mk.one_hot(mk.encode("GTG"))
-    assert len(mk.ops.scan_hits(mk.encode("GTG"), weight, 3.0).score) == 0
+def test_a_threshold_is_exceeded_not_met(place):
+    codes = mk.encode("GTG").to(place)
+    weight = mk.one_hot(codes)
+    assert len(mk.ops.scan_hits(codes, weight, 3.0).score) == 0
     # A bias that float32 cannot add exactly must not move a window across the threshold.
-    bias, threshold = torch.tensor([0.1]), torch.tensor([3.0]) + torch.tensor([0.1])
-    assert len(mk.ops.scan_hits(mk.encode("GTG"), weight, threshold, bias).score) == 0
+    bias = torch.tensor([0.1], device=place)
+    assert len(mk.ops.scan_hits(codes, weight, 3.0 + bias, bias).score) == 0
 
 
-def test_scores_are_differentiable(generator):
-    codes = random_codes(6, 50, generator)
+def test_scores_are_differentiable(place, generator):
+    codes = random_codes(6, 50, generator, device=place)
     results = []
     for op in (mk.ops, reference):
         weight = torch.randn(4, 4, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        weight.requires_grad_()
-        bias = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+        weight = weight.to(place).requires_grad_()
+        bias = torch.zeros(4, dtype=torch.float64, device=place, requires_grad=True)
+        least = torch.full((4,), 2.0, dtype=torch.float64, device=place)
         best = op.scan(codes, weight, bias, strands="both").score.square().sum()
-        hits = op.scan_hits(codes, weight, torch.full((4,), 2.0), bias, strands="both").score.square().sum()
+        hits = op.scan_hits(codes, weight, least, bias, strands="both").score.square().sum()
         results.append(torch.autograd.grad(best + hits, (weight, bias)))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
@@ -103,6 +106,18 @@ def test_align_weights_are_differentiable(generator):
     hits = mk.ops.scan(codes, integer_weight(2, 5, generator)).hits()
     weights = torch.rand(len(hits.score), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda w: mk.ops.align(codes, hits, 5, weights=w), (weights,))
+
+
+def test_hits_of_no_sequence_or_filter_spoil_the_counts_of_cuda_kernels(generator, emulated, request):
+    """It could not raise without being waited for."""
+    request.getfixturevalue("_run_on")("emulated")
+    codes = random_codes(3, 20, generator)
+    hits = mk.ops.scan(codes, integer_weight(2, 3, generator)).hits()
+    sequence = torch.where(hits.filter == 1, hits.sequence + 3, hits.sequence)
+    counts = mk.ops.align(codes, hits._replace(sequence=sequence), 3)
+    assert counts[0].isfinite().all()
+    assert counts[1].isnan().all()
+    assert mk.ops.align(codes, hits, 3, filters=1).isnan().all()
 
 
 def test_results_do_not_depend_on_the_number_of_threads(generator):

@@ -1,39 +1,11 @@
 #include "ops/conv_pool.h"
 
-#include <cmath>
-
 #include "cpu/blocks.h"
 
-namespace motifkit {
-
-int64_t padded_filters(int64_t filters) {
-  return cpu::Blocks(filters).padded();
-}
-bool kept_is_wide(const PoolShape& pool) {
-  return pool.size > 255;
-}
-
-namespace cpu {
+namespace motifkit::cpu {
 namespace {
 
-template <typename T>
-double scale_of(const NormParams<T>& norm, int64_t f) {
-  if (norm.mean == nullptr) return 1;
-  const double gain = norm.norm_weight == nullptr ? 1 : static_cast<double>(norm.norm_weight[f]);
-  return gain / std::sqrt(static_cast<double>(norm.variance[f]) + norm.eps);
-}
-
-template <typename T>
-T centre_of(const NormParams<T>& norm, int64_t f) {
-  if (norm.mean == nullptr) return 0;
-  return norm.of_batch || norm.bias == nullptr ? norm.mean[f] : norm.mean[f] - norm.bias[f];
-}
-
-template <typename T>
-T shift_of(const NormParams<T>& norm, int64_t f) {
-  const T* shift = norm.mean == nullptr ? norm.bias : norm.norm_bias;
-  return shift == nullptr ? 0 : shift[f];
-}
+static_assert(kBlockLanes == 32 && kTailLanes == 16, "as padded_filters says");
 
 // Where a window's lanes lie among the kept positions (block, batch, windows, lanes of the block), in
 // positions.
@@ -42,20 +14,16 @@ int64_t kept_index(const Shapes& p, int64_t first, int lanes, int64_t sequence, 
   return p.conv.batch * p.pool.out_length * first + (sequence * p.pool.out_length + window) * lanes;
 }
 
-// The affine of one block. The tables hold sign * weight, so that the wanted extreme is always a maximum.
+// The affine of one block. The tables hold sign * weight.
 template <typename T>
-struct LaneAffine {
+struct BlockAffine {
   T sign[kBlockLanes] = {}, centre[kBlockLanes] = {}, scale[kBlockLanes] = {}, shift[kBlockLanes] = {};
-  Affine<T> get(bool relu) const { return {centre, scale, shift, relu}; }
+  LaneAffine<T> get(bool relu) const { return {centre, scale, shift, relu}; }
 
-  LaneAffine(const NormParams<T>& norm, bool minimum, int64_t first, int64_t live) {
+  BlockAffine(const NormParams<T>& norm, bool minimum, int64_t first, int64_t live) {
     for (int64_t i = 0; i < live; ++i) {
-      const T a = static_cast<T>(scale_of(norm, first + i));
-      sign[i] = static_cast<T>((a > 0) - (a < 0)) * (minimum ? -1 : 1);
-      if (a != a) sign[i] = 1;  // a NaN scale reaches the output by itself
-      centre[i] = sign[i] * centre_of(norm, first + i);
-      scale[i] = sign[i] * a;
-      shift[i] = shift_of(norm, first + i);
+      const Affine<T> affine = affine_of(norm, minimum, first + i);
+      sign[i] = affine.sign, centre[i] = affine.centre, scale[i] = affine.scale, shift[i] = affine.shift;
     }
   }
 };
@@ -84,7 +52,7 @@ void conv_pool(const ConvPoolParams<T>& p) {
     for (int64_t unit = begin; unit < end;) {
       const int64_t block = unit / units, first = blocks.first(block), live = blocks.live(block);
       const int lanes = blocks.lanes(block);
-      const LaneAffine<T> affine(p.norm, p.minimum, first, live);
+      const BlockAffine<T> affine(p.norm, p.minimum, first, live);
       tables.build(p.weight + first * 4 * p.conv.width, live, lanes, p.conv.width, 0, affine.sign);
       for (; unit < std::min(end, (block + 1) * units); ++unit) {
         const int64_t sequence = unit % units / tiling.tiles;
@@ -210,35 +178,22 @@ void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling,
   });
 }
 
-// What the sums become: see the derivation in motifkit/ops/conv_pool.py.
 template <typename T>
 void finish(const ConvPoolGradParams<T>& p, int64_t f, const double* scattered, double total) {
   const int64_t features = 4 * p.conv.width;
   const T* weight = p.weight + f * features;
   T* grad_weight = p.grad_weight + f * features;
-  const double scale = scale_of(p.norm, f);
-  double grad_norm_weight = total;
-  const double* weight_cov = nullptr;
-  double batch_share = 0, norm_share = 0;
-  if (p.norm.mean != nullptr) {
-    const double rstd = 1 / std::sqrt(static_cast<double>(p.norm.variance[f]) + p.norm.eps);
-    double products = 0;  // the kept windows' convolutions times their gradients
-    for (int64_t i = 0; i < features; ++i) products += scattered[i] * static_cast<double>(weight[i]);
-    grad_norm_weight = rstd * (products - static_cast<double>(centre_of(p.norm, f)) * total);
-    if (p.norm.of_batch) {
-      weight_cov = p.weight_cov + f * features;
-      batch_share = total / (static_cast<double>(p.conv.batch) * static_cast<double>(p.conv.out_length()));
-      norm_share = grad_norm_weight * rstd;
-    }
-  }
+  double products = 0;  // the kept windows' convolutions times their gradients
+  for (int64_t i = 0; i < features; ++i) products += scattered[i] * static_cast<double>(weight[i]);
+  const double windows = static_cast<double>(p.conv.batch) * static_cast<double>(p.conv.out_length());
+  const FilterGradient gradient(p.norm, f, windows, total, products);
   for (int64_t i = 0; i < features; ++i) {
-    double g = scattered[i];
-    if (weight_cov != nullptr)
-      g -= batch_share * static_cast<double>(p.gram[i * features + i]) + norm_share * weight_cov[i];
-    grad_weight[i] = static_cast<T>(g * scale);
+    const double count = p.gram == nullptr ? 0 : static_cast<double>(p.gram[i * features + i]);
+    const double weight_cov = p.weight_cov == nullptr ? 0 : p.weight_cov[f * features + i];
+    grad_weight[i] = static_cast<T>(gradient.weight(scattered[i], count, weight_cov));
   }
-  p.grad_bias[f] = p.norm.of_batch ? T(0) : static_cast<T>(total * scale);  // the batch mean takes it away
-  p.grad_norm_weight[f] = static_cast<T>(grad_norm_weight);
+  p.grad_bias[f] = p.norm.of_batch ? T(0) : static_cast<T>(total * gradient.scale);  // the mean takes it away
+  p.grad_norm_weight[f] = static_cast<T>(gradient.norm_weight);
   p.grad_norm_bias[f] = static_cast<T>(total);
 }
 
@@ -271,5 +226,4 @@ template void conv_pool<double>(const ConvPoolParams<double>&);
 template void conv_pool_backward<float>(const ConvPoolGradParams<float>&);
 template void conv_pool_backward<double>(const ConvPoolGradParams<double>&);
 
-}  // namespace cpu
-}  // namespace motifkit
+}  // namespace motifkit::cpu

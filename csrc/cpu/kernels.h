@@ -40,7 +40,7 @@ struct PoolTile {
 
 // out = act((x - centre) * scale + shift), lane by lane; act is ReLU or nothing.
 template <typename T>
-struct Affine {
+struct LaneAffine {
   const T *centre, *scale, *shift;
   bool relu;
 };
@@ -93,7 +93,7 @@ struct Kernels {
                  T* scratch, const Tables<T>& out);
   // Largest value of each window after the affine (windows, lanes), and the lowest position that holds it.
   void (*pool_tables)(const Tables<T>& tables, const Words& words, const PoolTile& tile,
-                      const Affine<T>& affine, T* scratch, T* out, const Kept& kept);
+                      const LaneAffine<T>& affine, T* scratch, T* out, const Kept& kept);
   // The same of rows, as they are; `kept` (windows, lanes) may be null.
   void (*pool_rows)(const T* rows, int64_t first, int lanes, const PoolTile& tile, T* scratch, T* out,
                     int32_t* kept);

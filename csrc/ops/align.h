@@ -22,4 +22,11 @@ namespace cpu {
 // Throws std::out_of_range for a hit whose sequence or filter does not exist.
 void align(const AlignParams& params);
 }  // namespace cpu
+
+namespace cuda {
+// `order` (hits) lists the hits by filter, those of one filter in their order. Where a hit names a sequence
+// or a filter that does not exist, the counts concerned are NaN: to throw, the host would have to wait.
+int64_t align_scratch(const AlignParams& params, int device);
+void align(const AlignParams& params, const int64_t* order, const Call& call);
+}  // namespace cuda
 }  // namespace motifkit

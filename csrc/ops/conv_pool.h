@@ -1,30 +1,20 @@
 // conv_pool: convolution, batch norm, activation and max-pool in one pass over the codes.
 #pragma once
 
-#include "common/geometry.h"
+#include "common/norm.h"
 
 namespace motifkit {
 
-enum class Activation : int { kIdentity = 0, kRelu = 1 };
-
-// y = norm_weight * (convolution + bias - mean) / sqrt(variance + eps) + norm_bias; without a mean, the
-// convolution plus bias alone. Any pointer but `mean` with `variance` may be null by itself.
-template <typename T>
-struct NormParams {
-  const T* bias;         // (filters), of the convolution
-  const T* norm_weight;  // (filters)
-  const T* norm_bias;    // (filters)
-  const T* mean;         // (filters)
-  const T* variance;     // (filters)
-  double eps;
-  bool of_batch;  // mean and variance are those of this batch's convolution without bias
-};
-
-// Where forward kept the maximum of each window, (batch, pool.out_length, padded filters) in an order of its
-// own: the position less the window's first, in one byte where that fits, with all bits set where ReLU passes
-// no gradient. Null where no gradient is wanted.
-bool kept_is_wide(const PoolShape& pool);
-int64_t padded_filters(int64_t filters);
+// Where forward kept the maximum of each window, (batch, pool.out_length, padded filters) in an order of the
+// device's own: the position less the window's first, in one byte where that fits, with all bits set where ReLU
+// passes no gradient. Null where no gradient is wanted.
+inline bool kept_is_wide(const PoolShape& pool) {
+  return pool.size > 255;
+}
+// Whole blocks of 32 filters; 16 make the last where those are enough.
+inline int64_t padded_filters(int64_t filters) {
+  return (filters + 31) / 32 * 32 - (filters % 32 > 0 && filters % 32 <= 16 ? 16 : 0);
+}
 
 template <typename T>
 struct ConvPoolParams {
@@ -66,4 +56,15 @@ void conv_pool(const ConvPoolParams<T>& params);
 template <typename T>
 void conv_pool_backward(const ConvPoolGradParams<T>& params);
 }  // namespace cpu
+
+namespace cuda {
+template <typename T>
+int64_t conv_pool_scratch(const ConvPoolParams<T>& params, int device);
+template <typename T>
+void conv_pool(const ConvPoolParams<T>& params, const Call& call);
+template <typename T>
+int64_t conv_pool_backward_scratch(const ConvPoolGradParams<T>& params, int device);
+template <typename T>
+void conv_pool_backward(const ConvPoolGradParams<T>& params, const Call& call);
+}  // namespace cuda
 }  // namespace motifkit

@@ -21,7 +21,7 @@ template <typename T>
 struct MaxPoolGradParams {
   int64_t rows, length, out_length;
   const T* grad;           // (rows, out_length)
-  const int64_t* indices;  // (rows, out_length)
+  const int64_t* indices;  // (rows, out_length), as forward wrote them: they never fall along a row
   T* grad_x;               // (rows, length)
   int threads;
 };
@@ -32,4 +32,13 @@ void max_pool1d(const MaxPoolParams<T>& params);
 template <typename T>
 void max_pool1d_backward(const MaxPoolGradParams<T>& params);
 }  // namespace cpu
+
+namespace cuda {
+template <typename T>
+int64_t max_pool1d_scratch(const MaxPoolParams<T>& params, int device);
+template <typename T>
+void max_pool1d(const MaxPoolParams<T>& params, const Call& call);
+template <typename T>
+void max_pool1d_backward(const MaxPoolGradParams<T>& params, const Call& call);
+}  // namespace cuda
 }  // namespace motifkit

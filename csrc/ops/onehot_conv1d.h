@@ -33,4 +33,15 @@ void onehot_conv1d(const OneHotConvParams<T>& params);
 template <typename T>
 void onehot_conv1d_backward(const OneHotConvGradParams<T>& params);
 }  // namespace cpu
+
+namespace cuda {
+template <typename T>
+int64_t onehot_conv1d_scratch(const OneHotConvParams<T>& params, int device);
+template <typename T>
+void onehot_conv1d(const OneHotConvParams<T>& params, const Call& call);
+template <typename T>
+int64_t onehot_conv1d_backward_scratch(const OneHotConvGradParams<T>& params, int device);
+template <typename T>
+void onehot_conv1d_backward(const OneHotConvGradParams<T>& params, const Call& call);
+}  // namespace cuda
 }  // namespace motifkit

@@ -47,4 +47,25 @@ void scan(const ScanParams<T>& params);
 template <typename T>
 int64_t scan_hits(const ScanHitsParams<T>& params);
 }  // namespace cpu
+
+namespace cuda {
+template <typename T>
+int64_t scan_scratch(const ScanParams<T>& params, int device);
+template <typename T>
+void scan(const ScanParams<T>& params, const Call& call);
+
+// scan_hits in two passes over spans of windows, with the sum of the counts (and the allocation of the
+// result) in between: `params` needs its arrays in the second alone, and keeps all hits.
+int64_t hit_spans(int64_t windows);  // of one sequence
+template <typename T>
+int64_t count_hits_scratch(const ScanHitsParams<T>& params, int device);
+template <typename T>
+void count_hits(const ScanHitsParams<T>& params, int64_t* counts,
+                const Call& call);  // (batch, filters, spans)
+template <typename T>
+int64_t write_hits_scratch(const ScanHitsParams<T>& params, int device);
+template <typename T>
+void write_hits(const ScanHitsParams<T>& params, const int64_t* starts,
+                const Call& call);  // where each begins
+}  // namespace cuda
 }  // namespace motifkit

@@ -34,4 +34,13 @@ void window_counts(const WindowCountsParams& params);
 template <typename T>
 void batch_statistics(const BatchStatisticsParams<T>& params);
 }  // namespace cpu
+
+namespace cuda {
+int64_t window_counts_scratch(const WindowCountsParams& params, int device);
+void window_counts(const WindowCountsParams& params, const Call& call);
+template <typename T>
+int64_t batch_statistics_scratch(const BatchStatisticsParams<T>& params, int device);
+template <typename T>
+void batch_statistics(const BatchStatisticsParams<T>& params, const Call& call);
+}  // namespace cuda
 }  // namespace motifkit

@@ -1,7 +1,12 @@
 """The ops: on codes or one-hot tensors, forward and backward, each with a plain-PyTorch twin in
-`motifkit.ops.reference`."""
+`motifkit.ops.reference`.
+
+They take arrays of NumPy, CuPy and any library with DLPack or `__cuda_array_interface__` as well, without a
+copy, and return the same kind.
+"""
 
 from motifkit.ops import reference
+from motifkit.ops._arrays import takes_arrays
 from motifkit.ops.align import align
 from motifkit.ops.conv_pool import conv_pool
 from motifkit.ops.hits import Hits, ScanResult
@@ -9,6 +14,13 @@ from motifkit.ops.max_pool1d import max_pool1d
 from motifkit.ops.onehot_conv1d import onehot_conv1d
 from motifkit.ops.scan import scan
 from motifkit.ops.scan_hits import scan_hits
+
+align = takes_arrays(align)
+conv_pool = takes_arrays(conv_pool)
+max_pool1d = takes_arrays(max_pool1d)
+onehot_conv1d = takes_arrays(onehot_conv1d)
+scan = takes_arrays(scan)
+scan_hits = takes_arrays(scan_hits)
 
 __all__ = [
     "Hits",

@@ -10,15 +10,18 @@ from motifkit import _native
 
 N = 4  # the code of any letter but A, C, G, T, and of padding
 
+_NOT_ONE_HOT = "expected a one-hot tensor: each column a single 1, or all 0 for N"
+
 Padding = int | tuple[int, int] | str
 
 
 def define(schema: str, **implementations: Callable[..., Any]) -> None:
-    """Register an op: `schema` without its namespace, then cpu=, fake= and, to differentiate,
-    backward= and setup_context=."""
+    """Register an op: `schema` without its namespace, then native= (for both devices), fake= and, to
+    differentiate, backward= and setup_context=."""
     name = "motifkit::" + schema[: schema.index("(")]
     torch.library.define(name, schema[schema.index("(") :], tags=(torch.Tag.pt2_compliant_tag,))
-    torch.library.impl(name, "CPU")(implementations["cpu"])
+    for key in ("CPU", "CUDA"):
+        torch.library.impl(name, key)(implementations["native"])
     torch.library.register_fake(name)(implementations["fake"])
     if "backward" in implementations:
         torch.library.register_autograd(
@@ -85,9 +88,14 @@ def is_dense(x: Tensor, check_onehot: bool = True) -> bool:
         return False
     if x.requires_grad and torch.is_grad_enabled():
         return True
-    if torch.compiler.is_compiling() or not check_onehot:
+    if torch.compiler.is_compiling() or not check_onehot or _capturing(x):
         return False
     return not is_onehot(x)
+
+
+def _capturing(x: Tensor) -> bool:
+    """Whether a CUDA graph is being recorded: nothing may wait for the device then."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def is_onehot(x: Tensor) -> bool:
@@ -95,8 +103,10 @@ def is_onehot(x: Tensor) -> bool:
     return bool((((x == 0) | (x == 1)).all() & (x.sum(1) <= 1).all()).item())
 
 
-def as_codes(x: Tensor) -> Tensor:
-    """Codes (batch, length), rows contiguous, from codes or a one-hot tensor (batch, 4, length)."""
+def as_codes(x: Tensor, check_onehot: bool = False) -> Tensor:
+    """Codes (batch, length), rows contiguous, from codes or a one-hot tensor (batch, 4, length).
+
+    On the CPU a tensor that is not one-hot is always refused; on a GPU where `check_onehot` asks for it."""
     if x.dtype == torch.uint8:
         if x.dim() != 2:
             raise ValueError(f"codes must have shape (batch, length), got {tuple(x.shape)}")
@@ -105,6 +115,8 @@ def as_codes(x: Tensor) -> Tensor:
         raise TypeError(f"sequences must be uint8 codes or a float one-hot tensor, got {x.dtype}")
     if x.dim() != 3 or x.shape[1] != 4:
         raise ValueError(f"a one-hot tensor must have shape (batch, 4, length), got {tuple(x.shape)}")
+    if check_onehot and not is_onehot(x):
+        raise ValueError(_NOT_ONE_HOT)
     return torch.ops.motifkit.onehot_to_codes(x)
 
 
@@ -121,22 +133,21 @@ def widened(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 def _onehot_to_codes(x: Tensor) -> Tensor:
     batch, _, length = x.shape
     if not _native.serves(x) or x.dtype not in (torch.float32, torch.float64):
-        valid = is_onehot(x)
         codes = torch.where(x.sum(1) == 0, N, x.argmax(1)).to(torch.uint8)
+        valid = _native.backend(x.device) == "cuda" or is_onehot(x)
     else:
         x = x.contiguous()
-        codes = torch.empty(batch, length, dtype=torch.uint8)
-        valid = _native.function("onehot_to_codes", x.dtype)(
+        codes = x.new_empty(batch, length, dtype=torch.uint8)
+        valid = _native.function("onehot_to_codes", x.dtype, x.device)(
             x.data_ptr(), batch, length, codes.data_ptr(), torch.get_num_threads()
         )
-    if not valid:
-        raise ValueError("expected a one-hot tensor: each column a single 1, or all 0 for N")
+    if valid is False:  # on a GPU nobody knows without waiting: the caller has checked, or given its word
+        raise ValueError(_NOT_ONE_HOT)
     return codes
 
 
 define(
     "onehot_to_codes(Tensor x) -> Tensor",
-    cpu=_onehot_to_codes,
+    native=_onehot_to_codes,
     fake=lambda x: x.new_empty((x.shape[0], x.shape[2]), dtype=torch.uint8),
 )
-torch.library.impl("motifkit::onehot_to_codes", "CUDA")(_onehot_to_codes)

@@ -63,7 +63,8 @@ def align(
         added in their order: the same bits on every run.
 
     Raises:
-        IndexError: a hit names a sequence or filter that is not there.
+        IndexError: a hit names a sequence or filter that is not there. A GPU cannot raise without
+            being waited for: there the counts concerned are NaN.
 
     Example:
         >>> import torch, motifkit as mk
@@ -101,21 +102,25 @@ def _filters(hits: Hits, filters: int | None) -> int:
 
 
 def _forward(codes, sequence, filter, position, strand, weights, filters, width, offset):
-    counts = torch.empty(filters, 4, width, dtype=torch.float64)
+    counts = codes.new_empty(filters, 4, width, dtype=torch.float64)
     sequence, filter, position, strand = (x.contiguous() for x in (sequence, filter, position, strand))
     weights = _common.widened(weights, torch.float64)
-    _native.module().align(
+    arguments = (
         codes.shape[0], codes.shape[1], len(sequence), filters, width, offset, codes.data_ptr(),
         codes.stride(0), sequence.data_ptr(), filter.data_ptr(), position.data_ptr(),
         strand.data_ptr(), _native.address(weights), counts.data_ptr(),
     )  # fmt: skip
+    if _native.backend(codes.device) == "cuda":  # each filter's hits side by side, in their order
+        order = filter.argsort(stable=True)
+        arguments = *arguments, order.data_ptr()
+    _native.function("align", None, codes.device)(*arguments)
     return counts
 
 
 _common.define(
     "align(Tensor codes, Tensor sequence, Tensor filter, Tensor position, Tensor strand,"
     " Tensor? weights, int filters, int width, int offset) -> Tensor",
-    cpu=_forward,
+    native=_forward,
     fake=lambda codes, sequence, filter, position, strand, weights, filters, width, offset: codes.new_empty(
         filters, 4, width, dtype=torch.float64
     ),

@@ -230,8 +230,8 @@ class _Pooled(NamedTuple):
 
 
 def _counts(codes: Tensor, width: int, left: int, right: int) -> Tensor:
-    gram = torch.empty(4 * width, 4 * width, dtype=torch.int64)
-    _native.module().window_counts(
+    gram = codes.new_empty(4 * width, 4 * width, dtype=torch.int64)
+    _native.function("window_counts", None, codes.device)(
         codes.data_ptr(), codes.stride(0), gram.data_ptr(), codes.shape[0], codes.shape[1], width,
         left, right, torch.get_num_threads(),
     )  # fmt: skip
@@ -261,18 +261,18 @@ def _forward(
     threads = torch.get_num_threads()
     out = weight.new_empty(batch, filters, pooled)
     shape, dtype = _kept_shape(batch, filters, pooled, size)
-    kept = torch.empty(shape if keep else 0, dtype=dtype)
+    kept = codes.new_empty(shape if keep else 0, dtype=dtype)
     if gram is None:
         batch_mean = batch_variance = weight_cov = None
     else:
         mean, variance = batch_mean, batch_variance = weight.new_empty(2, filters).unbind()
-        weight_cov = torch.empty(filters, gram.shape[0], dtype=torch.float64)
-        _native.function("batch_statistics", weight.dtype)(
+        weight_cov = weight.new_empty(filters, gram.shape[0], dtype=torch.float64)
+        _native.function("batch_statistics", weight.dtype, weight.device)(
             filters, gram.shape[0], windows, weight.data_ptr(), gram.data_ptr(), mean.data_ptr(),
             variance.data_ptr(), weight_cov.data_ptr(), threads,
         )  # fmt: skip
     address = _native.address
-    _native.function("conv_pool", weight.dtype)(
+    _native.function("conv_pool", weight.dtype, weight.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
         address(norm_bias), address(mean), address(variance), eps, gram is not None, out.data_ptr(),
         kept.data_ptr() if keep else 0, *geometry, minimum, relu, threads,
@@ -285,7 +285,7 @@ def _separate_outputs(*arguments):
     out, kept, mean, variance, weight_cov = _forward(*arguments)
     if mean is None:
         mean, variance = out.new_empty(0), out.new_empty(0)
-        weight_cov = torch.empty(0, dtype=torch.float64)
+        weight_cov = out.new_empty(0, dtype=torch.float64)
     elif mean.untyped_storage().data_ptr() == variance.untyped_storage().data_ptr():
         mean, variance = mean.clone(), variance.clone()  # the outputs of an op must not share memory
     return out, kept, mean, variance, weight_cov
@@ -300,7 +300,7 @@ def _backward(
     grad_weight = torch.empty_like(weight)
     grads = weight.new_empty(3, weight.shape[0])
     address = _native.address
-    _native.function("conv_pool_backward", weight.dtype)(
+    _native.function("conv_pool_backward", weight.dtype, weight.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
         address(mean), address(variance), eps, gram is not None, grad.data_ptr(), kept.data_ptr(),
         address(weight_cov), address(gram), grad_weight.data_ptr(), grads.data_ptr(),
@@ -385,7 +385,7 @@ def _separate_gradients(*arguments):
 
 _common.define(
     "window_counts(Tensor codes, int width, int left, int right) -> Tensor",
-    cpu=_counts,
+    native=_counts,
     fake=lambda codes, width, left, right: codes.new_empty(4 * width, 4 * width, dtype=torch.int64),
 )
 _common.define(
@@ -393,7 +393,7 @@ _common.define(
     " Tensor? norm_weight, Tensor? mean, Tensor? variance, Tensor? weight_cov, Tensor? gram,"
     " float eps, int left, int right, int size, int stride, int padding)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
-    cpu=_separate_gradients,
+    native=_separate_gradients,
     fake=_fake_backward,
 )
 _common.define(
@@ -401,7 +401,7 @@ _common.define(
     " Tensor? mean, Tensor? variance, Tensor? gram, SymInt windows, float eps, int left, int right,"
     " int size, int stride, int padding, bool minimum, bool relu)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    cpu=_separate_outputs,
+    native=_separate_outputs,
     fake=_fake,
     setup_context=_save,
     backward=_registered_backward,

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from motifkit.ops._arrays import takes_arrays
+
 STRANDS = {"+": 1, "-": 2, "both": 3}  # as csrc/ops/scan.h numbers them
 
 
@@ -25,6 +27,7 @@ class ScanResult(NamedTuple):
     position: Tensor  # (batch, filters) int64: the window's first letter; negative in the padding
     strand: Tensor  # (batch, filters) int8: +1 or -1
 
+    @takes_arrays
     def hits(self, keep: Tensor | None = None) -> Hits:
         """Best windows as a list: all of them, or those that `keep`, boolean (batch, filters), marks."""
         if keep is None:

@@ -74,8 +74,8 @@ def _pool(x, size, stride, padding, ceil_mode, with_indices):
     rows = x.numel() // length if length else 0
     out_length = _common.pool_length(length, size, stride, padding, ceil_mode)
     out = x.new_empty(*x.shape[:-1], out_length)
-    indices = torch.empty(out.shape, dtype=torch.int64) if with_indices else None
-    _native.function("max_pool1d", x.dtype)(
+    indices = torch.empty_like(out, dtype=torch.int64) if with_indices else None
+    _native.function("max_pool1d", x.dtype, x.device)(
         x.data_ptr(), out.data_ptr(), _native.address(indices), rows, length, size, stride, padding,
         out_length, torch.get_num_threads(),
     )  # fmt: skip
@@ -90,7 +90,7 @@ def _backward(grad: Tensor, indices: Tensor, length: int) -> Tensor:
     grad = grad.contiguous()
     grad_x = grad.new_empty(*grad.shape[:-1], length)
     out_length = grad.shape[-1]
-    _native.function("max_pool1d_backward", grad.dtype)(
+    _native.function("max_pool1d_backward", grad.dtype, grad.device)(
         grad.data_ptr(), indices.data_ptr(), grad_x.data_ptr(), grad.numel() // out_length, length,
         out_length, torch.get_num_threads(),
     )  # fmt: skip
@@ -132,12 +132,12 @@ def _registered_backward(ctx, grad, _):
 
 _common.define(
     "max_pool1d_backward(Tensor grad, Tensor indices, int length) -> Tensor",
-    cpu=_backward,
+    native=_backward,
     fake=lambda grad, indices, length: grad.new_empty(*grad.shape[:-1], length),
 )
 _common.define(
     "max_pool1d(Tensor x, int size, int stride, int padding, bool ceil_mode) -> (Tensor, Tensor)",
-    cpu=_forward,
+    native=_forward,
     fake=_fake,
     setup_context=_setup_context,
     backward=_registered_backward,

@@ -78,7 +78,7 @@ def _forward(codes: Tensor, weight: Tensor, bias: Tensor | None, left: int, righ
     batch, length = codes.shape
     filters, _, width = weight.shape
     out = weight.new_empty(batch, filters, length + left + right - width + 1)
-    _native.function("onehot_conv1d", weight.dtype)(
+    _native.function("onehot_conv1d", weight.dtype, codes.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias), out.data_ptr(),
         batch, length, filters, width, left, right, torch.get_num_threads(),
     )  # fmt: skip
@@ -89,9 +89,9 @@ def _backward(codes: Tensor, grad: Tensor, width: int, left: int, right: int) ->
     batch, length = codes.shape
     filters = grad.shape[1]
     grad = grad.contiguous()
-    grad_weight = torch.empty(filters, 4, width, dtype=torch.float64)
-    grad_bias = torch.empty(filters, dtype=torch.float64)
-    _native.function("onehot_conv1d_backward", grad.dtype)(
+    grad_weight = grad.new_empty(filters, 4, width, dtype=torch.float64)
+    grad_bias = grad.new_empty(filters, dtype=torch.float64)
+    _native.function("onehot_conv1d_backward", grad.dtype, codes.device)(
         codes.data_ptr(), codes.stride(0), grad.data_ptr(), grad_weight.data_ptr(),
         grad_bias.data_ptr(), batch, length, filters, width, left, right, torch.get_num_threads(),
     )  # fmt: skip
@@ -134,7 +134,7 @@ def _registered_backward(ctx, grad):
 
 _common.define(
     "onehot_conv1d_backward(Tensor codes, Tensor grad, int width, int left, int right) -> (Tensor, Tensor)",
-    cpu=_backward,
+    native=_backward,
     fake=lambda codes, grad, width, left, right: (
         grad.new_empty(grad.shape[1], 4, width),
         grad.new_empty(grad.shape[1]),
@@ -142,7 +142,7 @@ _common.define(
 )
 _common.define(
     "onehot_conv1d(Tensor codes, Tensor weight, Tensor? bias, int left, int right) -> Tensor",
-    cpu=_forward,
+    native=_forward,
     fake=_fake,
     setup_context=_setup_context,
     backward=_registered_backward,

@@ -92,9 +92,9 @@ def _forward(codes, weight, bias, left, right, strands):
     batch, length = codes.shape
     filters, _, width = weight.shape
     score = weight.new_empty(batch, filters)
-    position = torch.empty(batch, filters, dtype=torch.int64)
-    strand = torch.empty(batch, filters, dtype=torch.int8)
-    _native.function("scan", weight.dtype)(
+    position = codes.new_empty(batch, filters, dtype=torch.int64)
+    strand = codes.new_empty(batch, filters, dtype=torch.int8)
+    _native.function("scan", weight.dtype, codes.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias),
         score.data_ptr(), position.data_ptr(), strand.data_ptr(), batch, length, filters, width,
         left, right, strands, torch.get_num_threads(),
@@ -129,7 +129,7 @@ def _fake(codes, weight, bias, left, right, strands):
 _common.define(
     "scan(Tensor codes, Tensor weight, Tensor? bias, int left, int right, int strands)"
     " -> (Tensor, Tensor, Tensor)",
-    cpu=_forward,
+    native=_forward,
     fake=_fake,
     setup_context=_setup_context,
     backward=_backward,

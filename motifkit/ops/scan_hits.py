@@ -96,13 +96,15 @@ def scan_hits(
 
 
 def _forward(codes, weight, threshold, bias, left, right, strands, most):
+    if _native.backend(codes.device) == "cuda":
+        return _forward_cuda(codes, weight, threshold, bias, left, right, strands, most)
     batch, length = codes.shape
     filters, _, width = weight.shape
     capacity = max(1024, batch * filters * 2)  # a guess; the count comes back where it is too small
     while True:
         columns = [torch.empty(capacity, dtype=torch.int64) for _ in range(3)]
         columns += [torch.empty(capacity, dtype=torch.int8), weight.new_empty(capacity)]
-        count = _native.function("scan_hits", weight.dtype)(
+        count = _native.function("scan_hits", weight.dtype, codes.device)(
             codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias),
             threshold.data_ptr(), batch, length, filters, width, left, right, strands, most,
             capacity, *(column.data_ptr() for column in columns), torch.get_num_threads(),
@@ -110,6 +112,40 @@ def _forward(codes, weight, threshold, bias, left, right, strands, most):
         if count <= capacity:
             return tuple(column[:count].clone() for column in columns)
         capacity = count
+
+
+def _forward_cuda(codes, weight, threshold, bias, left, right, strands, most):
+    """Count the hits of each span of windows, make room, and write them where they belong."""
+    batch, length = codes.shape
+    filters, _, width = weight.shape
+    spans = _native.cuda_module().cuda_hit_spans(length + left + right - width + 1)
+    counts = codes.new_empty(batch, filters, spans, dtype=torch.int64)
+
+    def run(name, columns, cells):
+        _native.function(name, weight.dtype, codes.device)(
+            codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias),
+            threshold.data_ptr(), batch, length, filters, width, left, right, strands, most, 0,
+            *(_native.address(column) for column in columns), 0, cells.data_ptr(),
+        )  # fmt: skip
+
+    run("count_hits", (None,) * 5, counts)
+    ends = counts.flatten().cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0  # the one place that waits for the device
+    hits = [codes.new_empty(total, dtype=torch.int64) for _ in range(3)]
+    hits += [codes.new_empty(total, dtype=torch.int8), weight.new_empty(total)]
+    run("write_hits", hits, ends.view_as(counts) - counts)
+    return _best_of_each(hits, filters, most) if most else tuple(hits)
+
+
+def _best_of_each(hits, filters, most):
+    """Keep the `most` best hits of each sequence and filter, the earliest where scores tie."""
+    pair = hits[0] * filters + hits[1]  # never falls
+    order = hits[4].argsort(descending=True, stable=True)
+    order = order[pair[order].argsort(stable=True)]  # by pair, best first
+    rank = torch.arange(len(pair), device=pair.device) - torch.searchsorted(pair, pair)
+    keep = torch.empty_like(pair, dtype=torch.bool)
+    keep[order] = rank < most
+    return tuple(column[keep] for column in hits)
 
 
 def _setup_context(ctx, inputs, output):
@@ -141,7 +177,7 @@ def _fake(codes, weight, threshold, bias, left, right, strands, most):
 _common.define(
     "scan_hits(Tensor codes, Tensor weight, Tensor threshold, Tensor? bias, int left, int right,"
     " int strands, int most) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    cpu=_forward,
+    native=_forward,
     fake=_fake,
     setup_context=_setup_context,
     backward=_backward,

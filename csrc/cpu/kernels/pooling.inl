@@ -76,7 +76,7 @@ struct AffineSink {
   T* out;
   Stored* kept;
 
-  AffineSink(const Affine<T>& affine, T* out, Stored* kept) : out(out), kept(kept) {
+  AffineSink(const LaneAffine<T>& affine, T* out, Stored* kept) : out(out), kept(kept) {
     for (int v = 0; v < kVectors; ++v) {
       centre[v] = S::load(affine.centre + v * S::kWidth);
       scale[v] = S::load(affine.scale + v * S::kWidth);
@@ -192,7 +192,7 @@ auto with_vectors(int lanes, Body body) {
 }
 
 template <typename T>
-void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, const Affine<T>& affine,
+void pool_tables(const Tables<T>& t, const Words& w, const PoolTile& tile, const LaneAffine<T>& affine,
                  T* scratch, T* out, const Kept& kept) {
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
     with_chunks(t.chunks, [&]<int kChunks>() {
