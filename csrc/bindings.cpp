@@ -102,7 +102,7 @@ OneHotConvGradParams<T> onehot_conv1d_backward_params(Address codes, int64_t cod
 template <typename T>
 ConvPoolParams<T> conv_pool_params(Address codes, int64_t codes_stride, Address weight, Address bias,
                                    Address norm_weight, Address norm_bias, Address mean, Address variance,
-                                   double eps, bool of_batch, Address out, Address kept, int64_t batch,
+                                   double eps, int64_t norm_windows, Address out, Address kept, int64_t batch,
                                    int64_t length, int64_t filters, int64_t width, int64_t pad_left,
                                    int64_t pad_right, int64_t pool_size, int64_t pool_stride,
                                    int64_t pool_padding, int64_t pool_length, bool minimum, bool relu,
@@ -110,7 +110,7 @@ ConvPoolParams<T> conv_pool_params(Address codes, int64_t codes_stride, Address 
   return {{batch, length, filters, width, pad_left, pad_right},
           {pool_size, pool_stride, pool_padding, pool_length},
           {at<const T>(bias), at<const T>(norm_weight), at<const T>(norm_bias), at<const T>(mean),
-           at<const T>(variance), eps, of_batch},
+           at<const T>(variance), eps, norm_windows},
           at<const uint8_t>(codes),
           codes_stride,
           at<const T>(weight),
@@ -124,15 +124,15 @@ ConvPoolParams<T> conv_pool_params(Address codes, int64_t codes_stride, Address 
 template <typename T>
 ConvPoolGradParams<T> conv_pool_backward_params(
     Address codes, int64_t codes_stride, Address weight, Address bias, Address norm_weight, Address mean,
-    Address variance, double eps, bool of_batch, Address grad, Address kept, Address weight_cov, Address gram,
-    Address grad_weight, Address grads, int64_t batch, int64_t length, int64_t filters, int64_t width,
-    int64_t pad_left, int64_t pad_right, int64_t pool_size, int64_t pool_stride, int64_t pool_padding,
-    int64_t pool_length, int threads) {
+    Address variance, double eps, int64_t norm_windows, Address grad, Address kept, Address weight_cov,
+    Address gram, Address grad_weight, Address grads, int64_t batch, int64_t length, int64_t filters,
+    int64_t width, int64_t pad_left, int64_t pad_right, int64_t pool_size, int64_t pool_stride,
+    int64_t pool_padding, int64_t pool_length, int threads) {
   T* per_filter = at<T>(grads);  // (3, filters): bias, norm_weight, norm_bias
   return {{batch, length, filters, width, pad_left, pad_right},
           {pool_size, pool_stride, pool_padding, pool_length},
           {at<const T>(bias), at<const T>(norm_weight), nullptr, at<const T>(mean), at<const T>(variance),
-           eps, of_batch},
+           eps, norm_windows},
           at<const uint8_t>(codes),
           codes_stride,
           at<const T>(weight),
@@ -150,7 +150,8 @@ ConvPoolGradParams<T> conv_pool_backward_params(
 template <typename T>
 BatchStatisticsParams<T> batch_statistics_params(int64_t filters, int64_t features, int64_t windows,
                                                  Address weight, Address gram, Address mean, Address variance,
-                                                 Address weight_cov, int threads) {
+                                                 Address weight_cov, Address bias, Address running_mean,
+                                                 Address running_var, double momentum, int threads) {
   return {filters,
           features,
           windows,
@@ -159,6 +160,7 @@ BatchStatisticsParams<T> batch_statistics_params(int64_t filters, int64_t featur
           at<T>(mean),
           at<T>(variance),
           at<double>(weight_cov),
+          {at<const T>(bias), at<T>(running_mean), at<T>(running_var), momentum},
           threads};
 }
 

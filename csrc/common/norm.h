@@ -20,7 +20,9 @@ struct NormParams {
   const T* mean;         // (filters)
   const T* variance;     // (filters)
   double eps;
-  bool of_batch;  // mean and variance are those of this batch's convolution without bias
+  // Windows that mean and variance were taken of, of convolutions without bias: the batch's, or more where
+  // the batch is shared out over processes. 0 for running statistics.
+  int64_t windows;
 };
 
 template <typename T>
@@ -38,7 +40,7 @@ MK_HOST_DEVICE double scale_of(const NormParams<T>& norm, int64_t f) {
 template <typename T>
 MK_HOST_DEVICE T centre_of(const NormParams<T>& norm, int64_t f) {
   if (norm.mean == nullptr) return 0;
-  return norm.of_batch || norm.bias == nullptr ? norm.mean[f] : norm.mean[f] - norm.bias[f];
+  return norm.windows > 0 || norm.bias == nullptr ? norm.mean[f] : norm.mean[f] - norm.bias[f];
 }
 
 template <typename T>
@@ -71,14 +73,13 @@ struct FilterGradient {
   double scale, norm_weight, batch_share, norm_share;
 
   template <typename T>
-  MK_HOST_DEVICE FilterGradient(const NormParams<T>& norm, int64_t f, double windows, double total,
-                                double products)
+  MK_HOST_DEVICE FilterGradient(const NormParams<T>& norm, int64_t f, double total, double products)
       : scale(scale_of(norm, f)), norm_weight(total), batch_share(0), norm_share(0) {
     if (norm.mean == nullptr) return;
     const double rstd = rstd_of(norm, f);
     norm_weight = rstd * (products - static_cast<double>(centre_of(norm, f)) * total);
-    if (norm.of_batch) {
-      batch_share = total / windows;
+    if (norm.windows > 0) {
+      batch_share = total / static_cast<double>(norm.windows);
       norm_share = norm_weight * rstd;
     }
   }

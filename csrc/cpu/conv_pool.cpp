@@ -185,14 +185,14 @@ void finish(const ConvPoolGradParams<T>& p, int64_t f, const double* scattered, 
   T* grad_weight = p.grad_weight + f * features;
   double products = 0;  // the kept windows' convolutions times their gradients
   for (int64_t i = 0; i < features; ++i) products += scattered[i] * static_cast<double>(weight[i]);
-  const double windows = static_cast<double>(p.conv.batch) * static_cast<double>(p.conv.out_length());
-  const FilterGradient gradient(p.norm, f, windows, total, products);
+  const FilterGradient gradient(p.norm, f, total, products);
   for (int64_t i = 0; i < features; ++i) {
     const double count = p.gram == nullptr ? 0 : static_cast<double>(p.gram[i * features + i]);
     const double weight_cov = p.weight_cov == nullptr ? 0 : p.weight_cov[f * features + i];
     grad_weight[i] = static_cast<T>(gradient.weight(scattered[i], count, weight_cov));
   }
-  p.grad_bias[f] = p.norm.of_batch ? T(0) : static_cast<T>(total * gradient.scale);  // the mean takes it away
+  p.grad_bias[f] =
+      p.norm.windows > 0 ? T(0) : static_cast<T>(total * gradient.scale);  // the mean takes it away
   p.grad_norm_weight[f] = static_cast<T>(gradient.norm_weight);
   p.grad_norm_bias[f] = static_cast<T>(total);
 }

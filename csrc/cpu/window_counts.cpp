@@ -144,9 +144,12 @@ void batch_statistics(const BatchStatisticsParams<T>& p) {
                              p.weight_cov + begin * size);
     for (int64_t f = begin; f < end; ++f) {
       const double *w = weight.get() + f * size, *wc = p.weight_cov + f * size;
-      p.mean[f] = static_cast<T>(std::inner_product(w, w + size, frequency.get(), 0.0));
-      const double variance = std::inner_product(w, w + size, wc, 0.0);
-      p.variance[f] = static_cast<T>(variance < 0 ? 0 : variance);  // a constant filter; NaN stays NaN
+      const double mean = std::inner_product(w, w + size, frequency.get(), 0.0);
+      const double product = std::inner_product(w, w + size, wc, 0.0);
+      const double variance = product < 0 ? 0 : product;  // a constant filter; NaN stays NaN
+      p.mean[f] = static_cast<T>(mean);
+      p.variance[f] = static_cast<T>(variance);
+      p.running.move(f, mean, variance, p.windows);
     }
   });
 }

@@ -132,15 +132,15 @@ __global__ void __launch_bounds__(kSumThreads, 1)
   for (int64_t i = threadIdx.x; i < features; i += kSumThreads)
     products += scattered[i] * static_cast<double>(p.weight[f * features + i]);
   products = block_sum(products, scratch);
-  const double windows = static_cast<double>(p.conv.batch) * static_cast<double>(p.conv.out_length());
-  const FilterGradient gradient(p.norm, f, windows, total, products);
+  const FilterGradient gradient(p.norm, f, total, products);
   for (int64_t i = threadIdx.x; i < features; i += kSumThreads) {
     const double count = p.gram == nullptr ? 0 : static_cast<double>(p.gram[i * features + i]);
     const double weight_cov = p.weight_cov == nullptr ? 0 : p.weight_cov[f * features + i];
     p.grad_weight[f * features + i] = static_cast<T>(gradient.weight(scattered[i], count, weight_cov));
   }
   if (threadIdx.x > 0) return;
-  p.grad_bias[f] = p.norm.of_batch ? T(0) : static_cast<T>(total * gradient.scale);  // the mean takes it away
+  p.grad_bias[f] =
+      p.norm.windows > 0 ? T(0) : static_cast<T>(total * gradient.scale);  // the mean takes it away
   p.grad_norm_weight[f] = static_cast<T>(gradient.norm_weight);
   p.grad_norm_bias[f] = static_cast<T>(total);
 }

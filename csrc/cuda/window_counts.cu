@@ -152,8 +152,10 @@ __global__ void __launch_bounds__(kSumThreads, 1)
   mean = block_sum(mean, scratch);
   variance = block_sum(variance, scratch);
   if (threadIdx.x > 0) return;
+  variance = variance < 0 ? 0 : variance;  // a constant filter; NaN stays NaN
   p.mean[f] = static_cast<T>(mean);
-  p.variance[f] = static_cast<T>(variance < 0 ? 0 : variance);  // a constant filter; NaN stays NaN
+  p.variance[f] = static_cast<T>(variance);
+  p.running.move(f, mean, variance, p.windows);
 }
 
 unsigned blocks_for(int64_t items) {

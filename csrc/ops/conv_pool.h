@@ -6,8 +6,8 @@
 namespace motifkit {
 
 // Where forward kept the maximum of each window, (batch, pool.out_length, padded filters) in an order of the
-// device's own: the position less the window's first, in one byte where that fits, with all bits set where ReLU
-// passes no gradient. Null where no gradient is wanted.
+// device's own: the position less the window's first, in one byte where that fits, with all bits set where
+// ReLU passes no gradient. Null where no gradient is wanted.
 inline bool kept_is_wide(const PoolShape& pool) {
   return pool.size > 255;
 }
@@ -42,7 +42,7 @@ struct ConvPoolGradParams {
   const T* grad;             // (batch, filters, pool.out_length): gradient of `out`
   const void* kept;          // as forward wrote it
   const double* weight_cov;  // of batch_statistics, and
-  const int64_t* gram;       // of window_counts; both null unless norm.of_batch
+  const int64_t* gram;       // of window_counts; both null unless norm.windows
   T* grad_weight;            // (filters, 4, width)
   T* grad_bias;              // (filters) each
   T* grad_norm_weight;

@@ -14,6 +14,23 @@ struct WindowCountsParams {
   int threads;
 };
 
+// The running statistics of a batch norm, moved towards a batch's; null where there are none.
+template <typename T>
+struct RunningStatistics {
+  const T* bias;  // (filters), of the convolution; may be null
+  T* mean;        // (filters)
+  T* variance;    // (filters), unbiased
+  double momentum;
+
+  MK_HOST_DEVICE void move(int64_t f, double batch_mean, double batch_variance, int64_t windows) const {
+    if (mean == nullptr) return;
+    const double n = static_cast<double>(windows),
+                 with_bias = bias == nullptr ? 0 : static_cast<double>(bias[f]);
+    mean[f] = static_cast<T>(mean[f] + momentum * (batch_mean + with_bias - mean[f]));
+    variance[f] = static_cast<T>(variance[f] + momentum * (batch_variance * (n / (n - 1)) - variance[f]));
+  }
+};
+
 // Mean and variance of the convolution over all windows, taken from the counts in double precision, and the
 // product weight x covariance that the backward pass needs.
 template <typename T>
@@ -26,6 +43,7 @@ struct BatchStatisticsParams {
   T* mean;              // (filters), without bias
   T* variance;          // (filters), biased
   double* weight_cov;   // (filters, features): weight x covariance of the one-hot windows
+  RunningStatistics<T> running;
   int threads;
 };
 

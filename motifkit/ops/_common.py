@@ -76,10 +76,11 @@ def check_weight(weight: Tensor) -> None:
         raise TypeError(f"weight must be a floating-point tensor, got {weight.dtype}")
 
 
-def check_per_filter(name: str, value: Tensor | None, filters: int) -> None:
+def check_per_filter(filters: int, **values: Tensor | None) -> None:
     """Refuse a per-filter argument of another length."""
-    if value is not None and tuple(value.shape) != (filters,):
-        raise ValueError(f"{name} must have shape ({filters},), got {tuple(value.shape)}")
+    for name, value in values.items():
+        if value is not None and value.shape != (filters,):
+            raise ValueError(f"{name} must have shape ({filters},), got {tuple(value.shape)}")
 
 
 def is_dense(x: Tensor, check_onehot: bool = True) -> bool:
@@ -127,7 +128,9 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def widened(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Contiguous and of `dtype`; None stays None."""
-    return None if value is None else value.to(dtype).contiguous()
+    if value is None or (value.dtype == dtype and value.is_contiguous()):
+        return value
+    return value.to(dtype).contiguous()
 
 
 def _onehot_to_codes(x: Tensor) -> Tensor:

@@ -122,14 +122,10 @@ def conv_pool(
     Source: the layer is that of Koo & Eddy (2019), doi:10.1371/journal.pcbi.1007560.
     """
     _common.check_weight(weight)
-    for name, value in (
-        ("bias", bias),
-        ("norm_weight", norm_weight),
-        ("norm_bias", norm_bias),
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-    ):
-        _common.check_per_filter(name, value, weight.shape[0])
+    _common.check_per_filter(
+        weight.shape[0], bias=bias, norm_weight=norm_weight, norm_bias=norm_bias,
+        running_mean=running_mean, running_var=running_var,
+    )  # fmt: skip
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
     normalise = _has_norm(norm_weight, norm_bias, running_mean, running_var)
@@ -152,24 +148,22 @@ def conv_pool(
     _common.pool_length(length, pool_size, stride, pool_padding)
     windows = codes.shape[0] * length
     dtype = _common.compute_dtype(weight.dtype)
-    wide_weight, wide_bias, norm_weight, norm_bias = (
-        _common.widened(x, dtype) for x in (weight, bias, norm_weight, norm_bias)
+    compiling, differentiable = torch.compiler.is_compiling(), torch.is_grad_enabled()
+    wide_weight, wide_bias, norm_weight, norm_bias, mean, variance = (
+        _common.widened(x, dtype) for x in (weight, bias, norm_weight, norm_bias, running_mean, running_var)
     )
-    mean = variance = gram = None
+    gram, running = None, _STILL
     if batch_statistics:
         if windows < 2:
             raise ValueError(f"batch statistics need at least 2 windows, got {windows}")
-        count = window_counts if torch.compiler.is_compiling() else _counts
-        gram = count(codes, weight.shape[2], *pads)
-    elif normalise:
-        mean, variance = _common.widened(running_mean, dtype), _common.widened(running_var, dtype)
-
-    compiling = torch.compiler.is_compiling()
-    differentiable = torch.is_grad_enabled()
-    if normalise and not batch_statistics and differentiable and not compiling:
+        gram = (window_counts if compiling else _counts)(codes, weight.shape[2], *pads)
+        if not compiling and mean is not None and variance is not None:
+            running = _Running(mean, variance, momentum)
+        mean = variance = None
+    elif normalise and differentiable and not compiling:
         mean, variance = mean.clone(), variance.clone()  # a later step may move them before backward
 
-    def extreme(minimum: bool) -> _Pooled:
+    def extreme(minimum: bool, running: _Running) -> _Pooled:
         tensors = codes, wide_weight, wide_bias, norm_weight, norm_bias
         rest = (
             mean, variance, gram, windows, eps, *pads, pool_size, stride, pool_padding, minimum,
@@ -178,24 +172,26 @@ def conv_pool(
         if compiling:
             return _Pooled(*torch.ops.motifkit.conv_pool(*tensors, *rest))
         if not differentiable:
-            return _forward(*tensors, *rest, keep=False)
-        statistics: list[Tensor] = []
-        out = _ConvPool.apply(statistics, rest, *tensors)
-        return _Pooled(out, None, *statistics, None)
+            return _forward(*tensors, *rest, running=running, keep=False)
+        return _Pooled(_ConvPool.apply(running, rest, *tensors), None, None, None, None)
 
-    pooled = extreme(minimum=False)
+    pooled = extreme(False, running)
     if batch_statistics and running_mean is not None and running_var is not None:
-        with torch.no_grad():
-            batch_mean = pooled.mean if wide_bias is None else pooled.mean + wide_bias
-            running_mean.lerp_(batch_mean.to(running_mean.dtype), momentum)
-            unbiased = pooled.variance * (windows / (windows - 1))
-            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+        if compiling:
+            with torch.no_grad():
+                batch_mean = pooled.mean if wide_bias is None else pooled.mean + wide_bias
+                running_mean.lerp_(batch_mean.to(running_mean.dtype), momentum)
+                unbiased = pooled.variance * (windows / (windows - 1))
+                running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+        else:
+            running.written_to(running_mean, running_var)
     out = pooled.out
     if activation != "relu":
         out = ACTIVATIONS[activation](out)
     if activation in _TWO_SIDED and pool_size > 1:
-        out = torch.maximum(out, ACTIVATIONS[activation](extreme(minimum=True).out))
-    return out.to(weight.dtype)
+        other = extreme(True, _STILL)
+        out = torch.maximum(out, ACTIVATIONS[activation](other.out))
+    return out if out.dtype == weight.dtype else out.to(weight.dtype)
 
 
 def window_counts(codes: Tensor, width: int, left: int, right: int) -> Tensor:
@@ -219,6 +215,25 @@ def window_counts(codes: Tensor, width: int, left: int, right: int) -> Tensor:
 
 def _has_norm(*arguments: Tensor | None) -> bool:
     return any(x is not None for x in arguments)
+
+
+class _Running(NamedTuple):
+    """Running statistics that the kernel moves in place, in the dtype it computes in; None: nothing moves."""
+
+    mean: Tensor | None  # (filters,)
+    variance: Tensor | None  # (filters,)
+    momentum: float
+
+    def written_to(self, running_mean: Tensor, running_var: Tensor) -> None:
+        """Tell autograd of the change, and copy it where a buffer of another dtype was widened."""
+        for moved, buffer in ((self.mean, running_mean), (self.variance, running_var)):
+            if moved is buffer:
+                torch.autograd.graph.increment_version(buffer)
+            else:
+                buffer.copy_(moved)
+
+
+_STILL = _Running(None, None, 0.0)
 
 
 class _Pooled(NamedTuple):
@@ -254,27 +269,28 @@ def _kept_shape(batch, filters, pooled, size):
 
 def _forward(
     codes, weight, bias, norm_weight, norm_bias, mean, variance, gram, windows, eps, left, right,
-    size, stride, padding, minimum, relu, keep=True,
+    size, stride, padding, minimum, relu, running=_STILL, keep=True,
 ):  # fmt: skip
     geometry = _geometry(codes, weight, left, right, size, stride, padding)
     batch, filters, pooled = geometry[0], geometry[2], geometry[-1]
-    threads = torch.get_num_threads()
+    threads, address = torch.get_num_threads(), _native.address
     out = weight.new_empty(batch, filters, pooled)
     shape, dtype = _kept_shape(batch, filters, pooled, size)
     kept = codes.new_empty(shape if keep else 0, dtype=dtype)
     if gram is None:
         batch_mean = batch_variance = weight_cov = None
     else:
-        mean, variance = batch_mean, batch_variance = weight.new_empty(2, filters).unbind()
+        mean, variance = batch_mean, batch_variance = weight.new_empty(filters), weight.new_empty(filters)
         weight_cov = weight.new_empty(filters, gram.shape[0], dtype=torch.float64)
         _native.function("batch_statistics", weight.dtype, weight.device)(
             filters, gram.shape[0], windows, weight.data_ptr(), gram.data_ptr(), mean.data_ptr(),
-            variance.data_ptr(), weight_cov.data_ptr(), threads,
+            variance.data_ptr(), weight_cov.data_ptr(), address(bias), address(running.mean),
+            address(running.variance), running.momentum, threads,
         )  # fmt: skip
-    address = _native.address
     _native.function("conv_pool", weight.dtype, weight.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
-        address(norm_bias), address(mean), address(variance), eps, gram is not None, out.data_ptr(),
+        address(norm_bias), address(mean), address(variance), eps, 0 if gram is None else windows,
+        out.data_ptr(),
         kept.data_ptr() if keep else 0, *geometry, minimum, relu, threads,
     )  # fmt: skip
     return _Pooled(out, kept, batch_mean, batch_variance, weight_cov)
@@ -286,14 +302,12 @@ def _separate_outputs(*arguments):
     if mean is None:
         mean, variance = out.new_empty(0), out.new_empty(0)
         weight_cov = out.new_empty(0, dtype=torch.float64)
-    elif mean.untyped_storage().data_ptr() == variance.untyped_storage().data_ptr():
-        mean, variance = mean.clone(), variance.clone()  # the outputs of an op must not share memory
     return out, kept, mean, variance, weight_cov
 
 
 def _backward(
-    grad, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram, eps, left, right,
-    size, stride, padding,
+    grad, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram, windows, eps, left,
+    right, size, stride, padding,
 ):  # fmt: skip
     """Gradients of weight, bias, norm_weight and norm_bias, in that order."""
     grad = grad.contiguous()
@@ -302,7 +316,8 @@ def _backward(
     address = _native.address
     _native.function("conv_pool_backward", weight.dtype, weight.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), address(bias), address(norm_weight),
-        address(mean), address(variance), eps, gram is not None, grad.data_ptr(), kept.data_ptr(),
+        address(mean), address(variance), eps, 0 if gram is None else windows, grad.data_ptr(),
+        kept.data_ptr(),
         address(weight_cov), address(gram), grad_weight.data_ptr(), grads.data_ptr(),
         *_geometry(codes, weight, left, right, size, stride, padding), torch.get_num_threads(),
     )  # fmt: skip
@@ -310,31 +325,30 @@ def _backward(
 
 
 def _save(ctx, inputs, output):
-    (codes, weight, bias, norm_weight, norm_bias, mean, variance, gram, _, eps, left, right,
+    (codes, weight, bias, norm_weight, norm_bias, mean, variance, gram, windows, eps, left, right,
      size, stride, padding, _, _) = inputs  # fmt: skip
     _, kept, batch_mean, batch_variance, weight_cov = output
     if gram is not None:
         mean, variance = batch_mean, batch_variance
     ctx.save_for_backward(kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram)
-    ctx.scalars = eps, left, right, size, stride, padding
+    ctx.scalars = windows, eps, left, right, size, stride, padding
     ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
     ctx.mark_non_differentiable(kept, batch_mean, batch_variance, weight_cov)
     ctx.set_materialize_grads(False)
 
 
 class _ConvPool(torch.autograd.Function):
-    """The eager path. What the registered op returns beside its output stays with the context here, and the
-    batch's mean and variance go into the list `statistics`: every output of a Function costs microseconds."""
+    """The eager path. What the registered op returns beside its output stays with the context here: every
+    output of a Function costs microseconds."""
 
     @staticmethod
-    def forward(ctx, statistics, rest, codes, weight, bias, norm_weight, norm_bias):
+    def forward(ctx, running, rest, codes, weight, bias, norm_weight, norm_bias):
         out, ctx.kept, mean, variance, ctx.weight_cov = _forward(
-            codes, weight, bias, norm_weight, norm_bias, *rest
+            codes, weight, bias, norm_weight, norm_bias, *rest, running
         )
-        statistics += mean, variance
         ctx.statistics = rest[:2] if mean is None else (mean, variance)
         ctx.save_for_backward(codes, weight, bias, norm_weight)
-        ctx.gram, ctx.scalars = rest[2], rest[4:10]
+        ctx.gram, ctx.scalars = rest[2], rest[3:10]
         ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
         return out
 
@@ -391,7 +405,7 @@ _common.define(
 _common.define(
     "conv_pool_backward(Tensor grad, Tensor kept, Tensor codes, Tensor weight, Tensor? bias,"
     " Tensor? norm_weight, Tensor? mean, Tensor? variance, Tensor? weight_cov, Tensor? gram,"
-    " float eps, int left, int right, int size, int stride, int padding)"
+    " SymInt windows, float eps, int left, int right, int size, int stride, int padding)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
     native=_separate_gradients,
     fake=_fake_backward,

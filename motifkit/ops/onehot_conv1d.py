@@ -59,7 +59,7 @@ def onehot_conv1d(
         tensor([[[1., 0., 3., 0.]]])
     """
     _common.check_weight(weight)
-    _common.check_per_filter("bias", bias, weight.shape[0])
+    _common.check_per_filter(weight.shape[0], bias=bias)
     if _common.is_dense(codes, check_onehot) or not _native.serves(codes):
         return reference(codes, weight, bias, padding)
     codes = _common.as_codes(codes)

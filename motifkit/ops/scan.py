@@ -74,7 +74,7 @@ def scan(
         [1, -1]
     """
     _common.check_weight(weight)
-    _common.check_per_filter("bias", bias, weight.shape[0])
+    _common.check_per_filter(weight.shape[0], bias=bias)
     code = strand_code(strands)
     if _common.is_dense(codes) or not _native.serves(codes):
         return reference(codes, weight, bias, padding=padding, strands=strands)

@@ -74,8 +74,7 @@ def scan_hits(
     _common.check_weight(weight)
     threshold = torch.as_tensor(threshold, device=weight.device, dtype=weight.dtype)
     threshold = threshold.expand(weight.shape[0]) if threshold.dim() == 0 else threshold
-    _common.check_per_filter("threshold", threshold, weight.shape[0])
-    _common.check_per_filter("bias", bias, weight.shape[0])
+    _common.check_per_filter(weight.shape[0], threshold=threshold, bias=bias)
     code = strand_code(strands)
     if max_hits_per_sequence is not None and max_hits_per_sequence < 1:
         raise ValueError(f"max_hits_per_sequence must be at least 1, got {max_hits_per_sequence}")
