@@ -265,6 +265,14 @@ void bind_cpu_ops(py::module_& m, const std::string& type) {
   bind_cpu(m, "max_pool1d_backward" + type, max_pool1d_backward_params<T>, cpu::max_pool1d_backward<T>);
   bind_cpu(m, "scan" + type, scan_params<T>, cpu::scan<T>);
   bind_cpu(m, "scan_hits" + type, scan_hits_params<T>, cpu::scan_hits<T>);
+  m.def(("scan_floor" + type).c_str(),
+        [](Address codes, Address weight, Address score, int64_t length, int64_t filters, int64_t width,
+           int64_t repeats) {
+          return cpu::scan_floor<T>(scan_params<T>(codes, length, weight, 0, score, 0, 0, 1, length, filters,
+                                                   width, 0, 0, static_cast<int>(Strands::kBoth), 1),
+                                    repeats);
+        },
+        py::call_guard<py::gil_scoped_release>());
   m.def(("onehot_to_codes" + type).c_str(),
         [](Address x, int64_t batch, int64_t length, Address codes, int threads) {
           return cpu::onehot_to_codes<T>(at<const T>(x), batch, length, at<uint8_t>(codes), threads);

@@ -2,7 +2,9 @@
 // threads.
 #pragma once
 
+#ifdef _OPENMP
 #include <omp.h>
+#endif
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -11,7 +13,9 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -125,26 +129,35 @@ class ColumnWriter {
 };
 
 // body(begin, end) over [0, count), one contiguous share a thread; the first exception is thrown again at the
-// end.
+// end. Without OpenMP (as for ThreadSanitizer, which does not see into its runtime) each share has a thread
+// of its own.
 template <typename Body>
 void parallel_for(int threads, int64_t count, const Body& body) {
-  const int team = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1)));
+  const int64_t team = std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1));
   if (team == 1) {
     if (count > 0) body(int64_t{0}, count);
     return;
   }
   std::exception_ptr failure;
-#pragma omp parallel num_threads(team)
-  {
-    const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+  std::mutex lock;
+  const auto share = [&](int64_t me, int64_t all) {
     const int64_t begin = count * me / all, end = count * (me + 1) / all;
     try {
       if (begin < end) body(begin, end);
     } catch (...) {
-#pragma omp critical
+      const std::lock_guard<std::mutex> guard(lock);
       if (!failure) failure = std::current_exception();
     }
-  }
+  };
+#ifdef _OPENMP
+#pragma omp parallel num_threads(static_cast<int>(team))
+  share(omp_get_thread_num(), omp_get_num_threads());
+#else
+  std::vector<std::thread> others;
+  for (int64_t i = 1; i < team; ++i) others.emplace_back(share, i, team);
+  share(0, team);
+  for (auto& thread : others) thread.join();
+#endif
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -103,6 +103,9 @@ struct Kernels {
   // Raises best[lane] and position[lane] over [begin, end). `fresh` starts anew at `begin`.
   void (*best)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, bool fresh, T* best,
                int32_t* position);
+  // The look-ups of [begin, end), reduced to total[lane] with one maximum a vector: a floor to measure
+  // against.
+  void (*look_up)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, T* total);
   // Windows above threshold[lane], by position then lane. Room for (end - begin) * lanes. Returns how many.
   int64_t (*hits)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* threshold,
                   int32_t* lane, int32_t* position, T* score);

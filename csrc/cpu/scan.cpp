@@ -152,6 +152,28 @@ void scan(const ScanParams<T>& p) {
   });
 }
 
+template <typename T>
+int64_t scan_floor(const ScanParams<T>& p, int64_t repeats) {
+  const Lanes<T> lanes(p.conv, p.weight, p.strands);
+  const Blocks blocks(lanes.count());
+  WordBuffer buffer(kTilePositions, p.conv.width);
+  const int64_t end = std::min(kTilePositions, p.conv.out_length());
+  std::fill_n(p.score, p.conv.filters, -std::numeric_limits<T>::infinity());
+  for (int64_t block = 0; block < blocks.count(); ++block) {
+    const int64_t first = blocks.first(block), live = blocks.live(block);
+    const ScanBlock<T> tables(lanes, p.conv, first, live, blocks.lanes(block));
+    const Words words = buffer.fill(p.codes, p.conv.length, 0, end, tables.shift, tables.tables);
+    T total[kBlockLanes];
+    std::fill_n(total, kBlockLanes, -std::numeric_limits<T>::infinity());
+    for (int64_t i = 0; i < repeats; ++i) kernels<T>().look_up(tables.tables.get(), words, 0, end, total);
+    for (int64_t i = 0; i < live; ++i) {
+      T& score = p.score[lanes.filter(first + i)];
+      score = std::max(score, total[i]);
+    }
+  }
+  return end;
+}
+
 namespace {
 
 template <typename T>
@@ -268,6 +290,8 @@ int64_t scan_hits(const ScanHitsParams<T>& p) {
   return total;
 }
 
+template int64_t scan_floor<float>(const ScanParams<float>&, int64_t);
+template int64_t scan_floor<double>(const ScanParams<double>&, int64_t);
 template void scan<float>(const ScanParams<float>&);
 template void scan<double>(const ScanParams<double>&);
 template int64_t scan_hits<float>(const ScanHitsParams<float>&);

@@ -113,15 +113,14 @@ void window_counts(const WindowCountsParams& p) {
   const int64_t share = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, p.conv.length));
   const int64_t shares = (p.conv.batch + share - 1) / share;
   Counts total(p.conv);
+  std::mutex lock;
   parallel_for(p.threads, shares, [&](int64_t begin, int64_t end) {
     Counts mine(p.conv);
     count_range(p, begin * share, std::min(end * share, p.conv.batch), mine);
-#pragma omp critical
-    {
-      for (size_t i = 0; i < total.lags.size(); ++i) total.lags[i] += mine.lags[i];
-      total.prefix.merge(mine.prefix);
-      total.suffix.merge(mine.suffix);
-    }
+    const std::lock_guard<std::mutex> guard(lock);
+    for (size_t i = 0; i < total.lags.size(); ++i) total.lags[i] += mine.lags[i];
+    total.prefix.merge(mine.prefix);
+    total.suffix.merge(mine.suffix);
   });
   assemble(p.conv, total, p.gram);
 }

@@ -43,6 +43,10 @@ struct ScanHitsParams {
 namespace cpu {
 template <typename T>
 void scan(const ScanParams<T>& params);
+// For benchmarks: the same look-ups with words given and nothing else done, `repeats` times over the first
+// windows of the first sequence. Scores hold the maxima. Returns how many windows there were.
+template <typename T>
+int64_t scan_floor(const ScanParams<T>& params, int64_t repeats);
 // Number of hits. Where it is above `capacity` nothing was written: call again with more room.
 template <typename T>
 int64_t scan_hits(const ScanHitsParams<T>& params);

@@ -56,6 +56,24 @@ void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool f
   });
 }
 
+// The look-ups alone: what no scan can go below.
+template <typename T>
+void look_up(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, T* total) {
+  using S = Simd<T>;
+  with_vectors<T>(t.lanes, [&]<int kVectors>() {
+    with_chunks(t.chunks, [&]<int kChunks>() {
+      const TableSource<T, kVectors, kChunks> source(t, w);
+      typename S::V sum[kVectors], z[kVectors];
+      for (int v = 0; v < kVectors; ++v) sum[v] = S::load(total + v * S::kWidth);
+      for (int64_t p = begin; p < end; ++p) {
+        source.load(p, z);
+        for (int v = 0; v < kVectors; ++v) sum[v] = S::max(z[v], sum[v]);
+      }
+      for (int v = 0; v < kVectors; ++v) S::store(total + v * S::kWidth, sum[v]);
+    });
+  });
+}
+
 template <typename T>
 int64_t hits(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* threshold,
              int32_t* lane, int32_t* position, T* score) {
