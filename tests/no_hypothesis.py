@@ -1,4 +1,4 @@
-"""Where hypothesis is not installed (a bare GPU machine), the tests that need it are skipped, not whole files."""
+"""Where hypothesis is not installed (a bare GPU machine), the tests that need it are skipped, not the rest."""
 
 import sys
 from unittest.mock import MagicMock
