@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-import no_hypothesis  # noqa: F401
 from emulated import module
 from motifkit import Motif, MotifSet, _native
 
