@@ -7,7 +7,7 @@
 # Needs nvcc, cmake, ninja, and a Python with torch (CUDA), numpy, pybind11, scikit-build-core, pytest and
 # pytest-benchmark; no network. cupy, lightning and the rest are used where they are there.
 # OUT gets summary.tsv (step, exit status, seconds), a log a step, tests.xml and benchmarks.json. Exit status: 0,
-# all steps passed; 1, some did not (the others ran all the same); 2, there is nothing to run it on.
+# all steps passed; 1, some did not (the others ran all the same); 2, nothing could be run.
 set -uo pipefail
 
 fail() {
@@ -57,6 +57,7 @@ export MOTIFKIT_CUDA=ON MOTIFKIT_CUDA_ARCHITECTURES=${MOTIFKIT_CUDA_ARCHITECTURE
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 step build 200 "$python" -m pip install --no-build-isolation --no-deps --no-index --upgrade \
   --target "$out/site" -C build-dir="$out/build" "$root"
+[ "$failed" = 0 ] || fail "the build failed, see $out/build.log"
 export PYTHONPATH="$out/site" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
 cd "$out" || exit 2
 step doctor 60 "$python" -m motifkit.cli doctor --json
