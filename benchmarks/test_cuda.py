@@ -192,7 +192,8 @@ def test_an_epoch_of_cnn_25(measure_gpu, benchmark, contender):
     benchmark.group = "CNN-25, an epoch of 17,500 x 200"
     torch.manual_seed(4)
     codes = torch.randint(0, 4, (17_500, 200), dtype=torch.uint8).cuda()
-    targets = torch.randint(0, 2, (17_500, 12)).float().cuda()
+    poor_in_gt = (codes < 2).sum(1, keepdim=True) > 100  # what there is to learn
+    targets = poor_in_gt.expand(-1, 12).float().contiguous()
     model = mk.models.build("CNN-25", length=200, classes=12).cuda()
     inputs = codes
     if contender == "eager":
@@ -213,5 +214,5 @@ def test_an_epoch_of_cnn_25(measure_gpu, benchmark, contender):
         return total
 
     first, later = epoch().item(), [epoch().item() for _ in range(3)][-1]
-    assert later < first  # it learns, if only by heart
+    assert later < first
     measure_gpu(epoch, positions=codes.numel())
