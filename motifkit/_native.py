@@ -28,6 +28,9 @@ else:
         )
 
 
+_has_cuda = _module is not None and bool(_module.cuda_architectures)
+
+
 def module() -> ModuleType | None:
     """The compiled module, or None (with one warning) where it cannot be loaded."""
     if _module is None:
@@ -96,8 +99,7 @@ def serves(tensor: torch.Tensor) -> bool:
 
 def cuda_module() -> ModuleType | None:
     """The module with the CUDA entry points: the compiled one, where it was built with them."""
-    native = module()
-    return native if native is not None and native.cuda_architectures else None
+    return _module if _has_cuda else None
 
 
 def address(tensor: torch.Tensor | None) -> int:

@@ -1,13 +1,12 @@
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import motifkit as mk
 from helpers import integer_weight, random_codes
 from motifkit import _native
 from motifkit.ops import reference
 from motifkit.ops.conv_pool import ACTIVATIONS, window_counts
+from properties import HealthCheck, given, settings, st
 
 # batch, length, filters, width, pool size, stride, pool padding, padding
 SHAPES = [

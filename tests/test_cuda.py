@@ -159,3 +159,17 @@ def test_a_training_step_is_captured_in_a_graph(generator):
     graph.replay()
     torch.cuda.synchronize()
     assert torch.equal(block.conv.weight.grad, expected)
+
+
+def test_training_is_that_of_the_cpu(gpu, request):
+    """A few steps of a whole network, with batch statistics: losses agree to what float32 leaves."""
+    pytest.importorskip("lightning")
+    data = mk.simulate(n=60, length=100, seed=3)
+    results = []
+    for place in (gpu, torch.device("cpu")):
+        torch.manual_seed(0)
+        model = mk.models.build("CNN-25", length=100, classes=data.targets.shape[1])
+        fitted = mk.fit(model, data, epochs=1, batch_size=14, device=place)
+        results.append((fitted.best_loss, mk.evaluate(model, data, device=place)["loss"]))
+        request.getfixturevalue("monkeypatch").undo()
+    assert results[0] == pytest.approx(results[1], rel=1e-3)

@@ -1,11 +1,10 @@
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import motifkit as mk
 from helpers import integer_weight, random_codes
 from motifkit.ops import reference
+from properties import HealthCheck, given, settings, st
 
 
 def narrow_some(weight, generator):

@@ -27,7 +27,7 @@ struct OverlapJob {
 // Maxima of the periods of a tile, and of their heads.
 template <typename T>
 __device__ void fill_periods(const OverlapJob<T>& job, int64_t from, int count,
-                             const TableReader<T, 0>& reader, Periods<T>& periods) {
+                             const TableReader<T, kAnyChunks>& reader, Periods<T>& periods) {
   using S = Slot<T>;
   const PoolShape& pool = job.pool.pool;
   const int64_t origin = pool.start(from), first = pool.begin(from);
@@ -95,13 +95,14 @@ __global__ void __launch_bounds__(kOverlapThreads, 1) pool_overlapping_kernel(Ov
     affine[lane] = first + lane < pool.conv.filters ? affine_of(pool.norm, pool.minimum, first + lane)
                                                     : Affine<T>{1, 0, 1, 0};
   }
-  const T* tables = take_tables(pool.filters(), AffineSigns<T>{pool.norm, pool.minimum}, blockIdx.y,
-                                pool.plan, scratch, pool.tables, reinterpret_cast<T*>(memory));
+  const T* tables =
+      take_tables<kAnyChunks>(pool.filters(), AffineSigns<T>{pool.norm, pool.minimum}, blockIdx.y, pool.plan,
+                              scratch, pool.tables, reinterpret_cast<T*>(memory));
   __syncthreads();
-  unsigned char* rest = memory + (pool.plan.shared ? pool.plan.elements() * sizeof(T) : 0);
+  unsigned char* rest = memory + pool.plan.elements() * sizeof(T);
   Periods<T> periods(rest, job.periods(), kLanes, kRow, job.rest > 0);
   uint8_t* words = rest + Periods<T>::bytes(job.periods(), kRow, job.rest > 0);
-  const TableReader<T, 0> reader(tables, words, pool.plan, threadIdx.x % Slot<T>::kThreads);
+  const TableReader<T, kAnyChunks> reader(tables, words, pool.plan, threadIdx.x % Slot<T>::kThreads);
   const int64_t units = pool.conv.batch * pool.tiles;
   for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
     const int64_t sequence = unit / pool.tiles, from = unit % pool.tiles * pool.windows;

@@ -65,9 +65,10 @@ struct Best {
   // `count` windows of a run of words; the first is number `at` of the run and stands at `position`.
   template <typename Reader>
   __device__ __forceinline__ void take_run(const Reader& reader, int at, int position, int count) {
-    int i = 0;
-    if (count > 0 && empty()) start(reader.window(at), position), i = 1;
-    for (; i < count; ++i) take(reader.window(at + i), position + i);
+    if (count <= 0) return;
+    const int first = empty() ? 1 : 0;
+    if (empty()) start(reader.window(at), position);
+    reader.each(at + first, count - first, [&](const Pack<T>& z, int i) { take(z, position + first + i); });
   }
   // The best of this slot's and another's, `distance` threads away: of equals the lower position.
   __device__ __forceinline__ void combine_across(int distance) {

@@ -77,7 +77,7 @@ struct Exactly {
 template <typename... Parameters>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             cudaStream_t stream, typename Exactly<Parameters>::type... arguments) {
-  constexpr size_t kWithoutAsking = 48 * 1024;  // more dynamic shared memory than this has to be asked for
+  constexpr size_t kWithoutAsking = 40 * 1024;  // more than 48 KB has to be asked for, fixed arrays included
   const void* entry = reinterpret_cast<const void*>(kernel);
   if (shared_bytes > kWithoutAsking) {
     const auto attribute = cudaFuncAttributeMaxDynamicSharedMemorySize;

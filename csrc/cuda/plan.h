@@ -44,7 +44,6 @@ inline int64_t round_up(int64_t value, int64_t multiple) {
 }
 
 constexpr int64_t kTypicalBlocks = 128;      // that share the positions of a call
-constexpr int64_t kMostGridRows = 65535;     // of a grid's second and third dimension
 constexpr int64_t kManyPositions = 1 << 16;  // a block, where the words' length must not depend on the batch
 
 inline TablePlan table_plan(int64_t width, int chunk, bool shared) {

@@ -207,8 +207,8 @@ __global__ void __launch_bounds__(kPoolThreads, 1) pool_apart_kernel(PoolJob<T> 
   T* place = reinterpret_cast<T*>(memory);
   unsigned char* mine = memory + (job.plan.shared ? job.plan.elements() * sizeof(T) : 0) +
                         threadIdx.x / kWarp * pool_warp_bytes(job);
-  const T* tables = take_tables(job.filters(), AffineSigns<T>{job.norm, job.minimum}, blockIdx.y, job.plan,
-                                scratch, job.tables, place);
+  const T* tables = take_tables<kChunks>(job.filters(), AffineSigns<T>{job.norm, job.minimum}, blockIdx.y,
+                                         job.plan, scratch, job.tables, place);
   // Rows first: the words after them need no alignment.
   T* rows = reinterpret_cast<T*>(mine);
   uint8_t* words = mine + (job.staged * kRow * sizeof(T) + 15) / 16 * 16;

@@ -42,13 +42,17 @@ void launch_pool_apart(const PoolJob<T>& job, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(std::min(wanted, units)), static_cast<unsigned>(blocks));
   const int64_t bytes = tables + job.warps * pool_warp_bytes(job);
   const dim3 threads(job.warps * kWarp);
-  switch (job.plan.chunks) {
-    case 7:  // width 19 to 21 in words of three
-      return MK_LAUNCH((pool_apart_kernel<T, 7>), grid, threads, bytes, stream, job);
-    case 10:  // width 19 and 20 in words of two
-      return MK_LAUNCH((pool_apart_kernel<T, 10>), grid, threads, bytes, stream, job);
-    default:
-      return MK_LAUNCH((pool_apart_kernel<T, 0>), grid, threads, bytes, stream, job);
+  const auto launch_kernel = [&](auto kernel) {
+    launch("pool_apart_kernel", kernel, grid, threads, bytes, stream, job);
+  };
+  if (!job.plan.shared) {
+    launch_kernel(pool_apart_kernel<T, kScratchTables>);
+  } else if (job.plan.is(kSevenOfThree)) {
+    launch_kernel(pool_apart_kernel<T, kSevenOfThree>);
+  } else if (job.plan.is(kTenOfTwo)) {
+    launch_kernel(pool_apart_kernel<T, kTenOfTwo>);
+  } else {
+    launch_kernel(pool_apart_kernel<T, kAnyChunks>);
   }
 }
 

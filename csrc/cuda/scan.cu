@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(kScanThreads, 1) scan_kernel(ScanJob<T> job, P
   using S = Slot<T>;
   __shared__ TableScratch<T> scratch;
   MK_DYNAMIC_SHARED(unsigned char, memory);
-  const T* tables = take_tables(job.filters, Unsigned<T>(), blockIdx.y, job.plan, scratch, job.tables,
-                                reinterpret_cast<T*>(memory));
+  const T* tables = take_tables<kChunks>(job.filters, Unsigned<T>(), blockIdx.y, job.plan, scratch,
+                                         job.tables, reinterpret_cast<T*>(memory));
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, slot = lane / S::kThreads;
   uint8_t* words = memory + (job.plan.shared ? job.plan.elements() * sizeof(T) : 0) + warp * job.words();
   const TableReader<T, kChunks> reader(tables, words, job.plan, lane % S::kThreads);
@@ -142,18 +142,18 @@ __global__ void best_kernel(ScanJob<T> job, Partial<T> partial, ScanParams<T> p,
 }
 
 // Counts the hits of each span, or writes them from where counting says they belong. Grid as scan_kernel.
-template <typename T, bool kWrite>
+template <typename T, int kChunks, bool kWrite>
 __global__ void __launch_bounds__(kScanThreads, 1)
     hits_kernel(ScanJob<T> job, ScanHitsParams<T> p, int64_t* counts, const int64_t* starts) {
   using S = Slot<T>;
   __shared__ TableScratch<T> scratch;
   MK_DYNAMIC_SHARED(unsigned char, memory);
-  const T* tables = take_tables(job.filters, Unsigned<T>(), blockIdx.y, job.plan, scratch, job.tables,
-                                reinterpret_cast<T*>(memory));
+  const T* tables = take_tables<kChunks>(job.filters, Unsigned<T>(), blockIdx.y, job.plan, scratch,
+                                         job.tables, reinterpret_cast<T*>(memory));
   const int slot = threadIdx.x / S::kThreads, thread = threadIdx.x % S::kThreads;
   const int slots = job.warps * S::kSlots;
   uint8_t* words = memory + (job.plan.shared ? job.plan.elements() * sizeof(T) : 0) + slot * job.words();
-  const TableReader<T, 0> reader(tables, words, job.plan, thread);
+  const TableReader<T, kChunks> reader(tables, words, job.plan, thread);
   const int64_t lane = blockIdx.y * static_cast<int64_t>(kLanes) + thread * S::kElements;
   T bias[S::kElements], bar[S::kElements];
 #pragma unroll
@@ -183,8 +183,7 @@ __global__ void __launch_bounds__(kScanThreads, 1)
         fill_words(job.letters(sequence), from - job.conv.pad_left, count + job.plan.reach(), job.plan.chunk,
                    words, thread, S::kThreads);
       __syncwarp();
-      for (int i = 0; i < count; ++i) {
-        const Pack<T> z = reader.window(i);
+      reader.each(0, count, [&](const Pack<T>& z, int i) {
 #pragma unroll
         for (int e = 0; e < S::kElements; ++e) {
           const T score = z.at[e] + bias[e];
@@ -195,14 +194,15 @@ __global__ void __launch_bounds__(kScanThreads, 1)
 #pragma unroll
           for (int o = 0; o < S::kElements; ++o)
             if (o == owner) at = next[o]++;
-          if constexpr (!kWrite) continue;
-          p.sequence[at] = sequence;
-          p.filter[at] = job.filters.filter(lane + e);
-          p.position[at] = from + i - job.conv.pad_left;
-          p.strand[at] = job.strand(lane + e);
-          p.score[at] = score;
+          if constexpr (kWrite) {
+            p.sequence[at] = sequence;
+            p.filter[at] = job.filters.filter(lane + e);
+            p.position[at] = from + i - job.conv.pad_left;
+            p.strand[at] = job.strand(lane + e);
+            p.score[at] = score;
+          }
         }
-      }
+      });
     }
     if constexpr (!kWrite) {
 #pragma unroll
@@ -271,8 +271,17 @@ void run_hits(const ScanHitsParams<T>& p, int64_t* counts, const int64_t* starts
   const DeviceGuard guard(call.device);
   ScanJob<T> job = job_of<T>(p, Slot<T>::kSlots);
   take_scratch(job, call);
-  MK_LAUNCH((hits_kernel<T, kWrite>), grid_of(job), dim3(job.warps * kWarp),
-            shared_bytes(job, Slot<T>::kSlots), stream_of(call), job, p, counts, starts);
+  const auto launch_hits = [&](auto kernel) {
+    launch("hits_kernel", kernel, grid_of(job), dim3(job.warps * kWarp), shared_bytes(job, Slot<T>::kSlots),
+           stream_of(call), job, p, counts, starts);
+  };
+  if (!job.plan.shared) {
+    launch_hits(hits_kernel<T, kScratchTables, kWrite>);
+  } else if (job.plan.is(kSevenOfThree)) {
+    launch_hits(hits_kernel<T, kSevenOfThree, kWrite>);
+  } else {
+    launch_hits(hits_kernel<T, kAnyChunks, kWrite>);
+  }
 }
 
 template <typename T>
@@ -302,11 +311,16 @@ void scan(const ScanParams<T>& p, const Call& call) {
   Partial<T> partial;
   partial.value = reinterpret_cast<T*>(static_cast<char*>(call.scratch) + built_bytes(job));
   partial.where = reinterpret_cast<int*>(partial.value + job.units() * job.lanes());
-  const dim3 grid = grid_of(job), threads(job.warps * kWarp);
-  if (job.plan.chunks == 7) {  // width 19 to 21 in words of three
-    MK_LAUNCH((scan_kernel<T, 7>), grid, threads, shared_bytes(job, 1), stream, job, partial);
+  const auto launch_scan = [&](auto kernel) {
+    launch("scan_kernel", kernel, grid_of(job), dim3(job.warps * kWarp), shared_bytes(job, 1), stream, job,
+           partial);
+  };
+  if (!job.plan.shared) {
+    launch_scan(scan_kernel<T, kScratchTables>);
+  } else if (job.plan.is(kSevenOfThree)) {
+    launch_scan(scan_kernel<T, kSevenOfThree>);
   } else {
-    MK_LAUNCH((scan_kernel<T, 0>), grid, threads, shared_bytes(job, 1), stream, job, partial);
+    launch_scan(scan_kernel<T, kAnyChunks>);
   }
   const int team = job.spans.per_sequence > 4 ? kWarp : 1;
   const int64_t blocks = std::min<int64_t>(ceil_div(p.conv.batch * p.conv.filters * team, 256), 1 << 16);

@@ -10,10 +10,25 @@ namespace motifkit::cuda {
 constexpr int kLetters = 5;   // A, C, G, T, N
 constexpr int kMaxChunk = 3;  // a word's number fits a byte: 5^3 = 125
 
+// How many look-ups a window takes, where that is fixed at compile time, with the words' length; else one of
+// the first two.
+constexpr int kAnyChunks = 0;
+constexpr int kScratchTables = -1;  // any number, and the tables lie in scratch memory
+constexpr int kSevenOfThree = 7;    // widths 19 to 21
+constexpr int kTenOfTwo = 10;       // widths 19 and 20
+
+__host__ __device__ constexpr int fixed_chunk(int chunks) {
+  return chunks == kSevenOfThree ? 3 : chunks == kTenOfTwo ? 2 : 0;
+}
+
 // Which tables a launch uses. Where none fits into shared memory they lie in scratch memory, built once.
 struct TablePlan {
   int width, chunk, chunks, rows;  // rows: words of one chunk, 5^chunk
   bool shared;
+  // Whether these are the look-ups that `fixed` names: a number and a length that kernels are compiled for.
+  __host__ __device__ bool is(int fixed) const {
+    return shared && chunks == fixed && chunk == fixed_chunk(fixed);
+  }
   __host__ __device__ int64_t elements() const { return static_cast<int64_t>(chunks) * rows * kLanes; }
   __host__ __device__ int reach() const { return (chunks - 1) * chunk; }  // of a window's last word
 };
@@ -108,10 +123,10 @@ __device__ inline void fill_words(const Letters& letters, int64_t first, int cou
     words[i] = static_cast<uint8_t>(letters.word(first + i, chunk));
 }
 
-// One thread's elements of the windows of a run of words. kChunks fixes the number of look-ups at compile
-// time; 0 leaves it to run time.
+// One thread's elements of the windows of a run of words.
 template <typename T, int kChunks>
 struct TableReader {
+  static constexpr int kChunk = fixed_chunk(kChunks);
   const T* tables;  // this thread's elements of the first row
   const uint8_t* words;
   int chunk, chunks, chunk_elements;
@@ -119,9 +134,12 @@ struct TableReader {
   __device__ TableReader(const T* rows, const uint8_t* run, const TablePlan& plan, int thread)
       : tables(rows + thread * Slot<T>::kElements),
         words(run),
-        chunk(plan.chunk),
-        chunks(kChunks > 0 ? kChunks : plan.chunks),
-        chunk_elements(plan.rows * kLanes) {}
+        chunk(kChunk > 0 ? kChunk : plan.chunk),
+        chunks(kChunk > 0 ? kChunks : plan.chunks),
+        chunk_elements((kChunk == 3   ? 125
+                        : kChunk == 2 ? 25
+                                      : plan.rows) *
+                       kLanes) {}
 
   // The window whose first word is number `at` of the run.
   __device__ __forceinline__ Pack<T> window(int at) const {
@@ -129,12 +147,48 @@ struct TableReader {
     const T* rows = tables;
     Pack<T> z = Pack<T>::load(rows + *word * kLanes);
 #pragma unroll
-    for (int j = 1; j < (kChunks > 0 ? kChunks : chunks); ++j) {
+    for (int j = 1; j < (kChunk > 0 ? kChunks : chunks); ++j) {
       word += chunk;
       rows += chunk_elements;
       z.add(Pack<T>::load(rows + *word * kLanes));
     }
     return z;
+  }
+
+  // body(window at + i, i) for i in [0, count), in order.
+  template <typename Body>
+  __device__ __forceinline__ void each(int at, int count, const Body& body) const {
+    int i = 0;
+    if constexpr (kChunk > 0) {
+      if (count >= 2 * kChunk) i = each_rolling(at, count, body);
+    }
+    for (; i < count; ++i) body(window(at + i), i);
+  }
+
+  // The words of a window are those of the window kChunk before it, each moved on by one chunk, and a new
+  // one: they stay in registers, a set for each remainder of kChunk, and a window costs one read of a word.
+  // Returns how many windows it did: whole sets.
+  template <typename Body>
+  __device__ __forceinline__ int each_rolling(int at, int count, const Body& body) const {
+    int row[kChunk][kChunks];  // the words' rows, in elements after the first
+    const uint8_t* next = words + at;
+#pragma unroll
+    for (int j = 1; j < kChunks; ++j)
+#pragma unroll
+      for (int r = 0; r < kChunk; ++r) row[r][j] = *next++ * kLanes;
+    int i = 0;
+    for (; i + kChunk <= count; i += kChunk)
+#pragma unroll
+      for (int r = 0; r < kChunk; ++r) {
+#pragma unroll
+        for (int j = 1; j < kChunks; ++j) row[r][j - 1] = row[r][j];
+        row[r][kChunks - 1] = *next++ * kLanes;
+        Pack<T> z = Pack<T>::load(tables + row[r][0]);
+#pragma unroll
+        for (int j = 1; j < kChunks; ++j) z.add(Pack<T>::load(tables + j * chunk_elements + row[r][j]));
+        body(z, i + r);
+      }
+    return i;
   }
 };
 
@@ -148,11 +202,13 @@ __global__ void tables_kernel(Filters<T> filters, Signs signs, TablePlan plan, T
   build_tables(filters, first, plan, scratch, tables + blockIdx.x * plan.elements());
 }
 
-// This block's tables: built into shared memory at `place`, or those in scratch memory.
-template <typename T, typename Signs>
-__device__ const T* take_tables(const Filters<T>& filters, const Signs& signs, int64_t block,
-                                const TablePlan& plan, TableScratch<T>& scratch, const T* built, T* place) {
-  if (!plan.shared) return built + block * plan.elements();
+// This block's tables: built into shared memory at `place`, or those in scratch memory. Which of the two is
+// known at compile time, so that the compiler knows what memory it reads.
+template <int kChunks, typename T, typename Signs>
+__device__ __forceinline__ const T* take_tables(const Filters<T>& filters, const Signs& signs, int64_t block,
+                                                const TablePlan& plan, TableScratch<T>& scratch,
+                                                const T* built, T* place) {
+  if constexpr (kChunks == kScratchTables) return built + block * plan.elements();
   const int64_t first = block * kLanes;
   for (int lane = threadIdx.x; lane < kLanes; lane += blockDim.x)
     scratch.sign[lane] = first + lane < filters.count ? signs(first + lane) : T(1);

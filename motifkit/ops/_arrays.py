@@ -5,9 +5,9 @@
     anything with DLPack         shares its memory; its stream and PyTorch's wait for each other
     __cuda_array_interface__     the same, with the stream that the interface names
 
-What comes out is of the kind of the first argument: NumPy, CuPy, what `from_dlpack` of its array namespace
-makes (JAX and other libraries of the Python array API standard), a Numba device array. A kind that offers
-none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's alone.
+What comes out is of the kind of the first array, the sequences: NumPy, CuPy, what `from_dlpack` of its array
+namespace makes (JAX and other libraries of the Python array API standard), a Numba device array. A kind that
+offers none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's alone.
 """
 
 import contextlib
@@ -24,22 +24,17 @@ from torch import Tensor
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-_PLAIN = frozenset((Tensor, torch.nn.Parameter, type(None), bool, int, float, str))
-
 
 def takes_arrays(op: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """An op that takes tensors, made to take arrays of any library."""
+    """An op that takes tensors, made to take arrays of any library where its first argument is one."""
 
     @functools.wraps(op)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        # For tensors: a look at each argument's type, and nothing else.
-        for value in args:
-            if type(value) not in _PLAIN and _foreign(value) is not None:
-                return _converted(op, args, kwargs)
-        for value in kwargs.values():
-            if type(value) not in _PLAIN and _foreign(value) is not None:
-                return _converted(op, args, kwargs)
-        return op(*args, **kwargs)
+        if args and type(args[0]) is Tensor:  # as nearly always: no other cost
+            return op(*args, **kwargs)
+        if not any(_foreign(value) is not None for value in (*args, *kwargs.values())):
+            return op(*args, **kwargs)
+        return _converted(op, args, kwargs)
 
     return call
 
@@ -48,23 +43,19 @@ def _foreign(value: Any) -> Any:
     """The first array in an argument that is none of PyTorch's, or None. Results of scans hold several."""
     if isinstance(value, tuple):
         return next((part for part in value if _foreign(part) is not None), None)
-    if isinstance(value, Tensor) or type(value) in _PLAIN:
+    if isinstance(value, Tensor):
         return None
     known = isinstance(value, np.ndarray) or hasattr(value, "__dlpack__")
     return value if known or hasattr(value, "__cuda_array_interface__") else None
 
 
 def _converted(op: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-    everything = [*args, *kwargs.values()]
-    arrays = [found for value in everything if (found := _foreign(value)) is not None]
-    tensors_came = any(isinstance(value, Tensor) for value in everything[:1])
+    arrays = [found for value in (*args, *kwargs.values()) if (found := _foreign(value)) is not None]
     with _stream_of(arrays):
         result = op(
             *(_each(to_tensor, value) for value in args),
             **{name: _each(to_tensor, value) for name, value in kwargs.items()},
         )
-        if tensors_came:
-            return result
         return _each(lambda part: like(part, arrays[0]), result)
 
 
