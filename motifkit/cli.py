@@ -290,7 +290,7 @@ def _motifs(commands) -> None:
 
 
 def _rule_argument(parser) -> None:
-    from motifkit.motifs.extract import RULES
+    from motifkit.motifs.rules import RULES
 
     parser.add_argument("--rule", default="paper", choices=tuple(RULES), help="which windows make a motif")
 
