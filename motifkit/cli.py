@@ -299,6 +299,7 @@ def _run_motifs(arguments) -> None:
     from motifkit import extract_motifs
     from motifkit.data.dataset import SequenceDataset
     from motifkit.files import writable_folder
+    from motifkit.motifs.table import motif_table, write_table
     from motifkit.train.run import check_dataset, load_model
 
     run, model = load_model(arguments.run_folder)
@@ -314,7 +315,7 @@ def _run_motifs(arguments) -> None:
         raise InputError(f"{arguments.run_folder}: {error}") from None
     trimmed = motifs.trim()
     trimmed.to_meme(out / "motifs.meme")
-    _write_motif_table(motifs, trimmed, out / "motifs.tsv")
+    write_table(motif_table(motifs, trimmed), out / "motifs.tsv")
     trimmed.plot(out / "logos.png")
     result = {
         "motifs": len(motifs),
@@ -328,20 +329,6 @@ def _run_motifs(arguments) -> None:
         + f"\n{out}: motifs.meme, motifs.tsv, logos.png"
     )
     _print_result(arguments, result, text)
-
-
-def _write_motif_table(motifs, trimmed, path: Path) -> None:
-    from motifkit.files import written
-
-    kept = {motif.name: motif for motif in trimmed}
-    lines = ["filter\tnsites\twidth\tinformation\tconsensus"]
-    for motif in motifs:
-        shown = kept.get(motif.name)
-        bits, consensus = (shown.information.sum(), shown.consensus) if shown else (0.0, "")
-        lines.append(f"{motif.name}\t{motif.nsites:g}\t{len(shown) if shown else 0}\t{bits:.3f}\t{consensus}")
-    lines += [f"{name}\t0\t0\t0\t" for name in motifs.dead]
-    with written(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
 
 
 def _target_arguments(parser) -> None:

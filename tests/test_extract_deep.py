@@ -221,7 +221,7 @@ def test_models_that_take_codes_alone_are_recognised():
     first = mk.extract_motifs(Embedded(), codes, layer="net.0", rule="best")
     assert first.origin["layer"] == "net.0"
     assert "traced" not in first.origin  # scanned: it reads the sequences themselves
-    with pytest.raises(ValueError, match="takes neither codes nor one-hot.*say which with input="):
+    with pytest.raises(ValueError, match=r"takes neither codes nor one-hot.*say which with input="):
         mk.extract_motifs(nn.Sequential(nn.Conv1d(5, 3, 3), nn.ReLU()), codes, layer="1")
     with pytest.raises(ValueError, match="input must be one of"):
         mk.extract_motifs(halves(4), codes, layer="3", input="letters")

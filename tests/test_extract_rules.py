@@ -53,7 +53,7 @@ def windows_of(net, strands):
 
 def expected(net, rule, strands, f):
     """Windows (sequence, first, strand, activation) that a rule takes for filter f, written plainly."""
-    _, codes, targets = net
+    targets = net[2]
     windows = [(n, p, s, a[f]) for n, p, s, a in windows_of(net, strands)]
     top = max(w[3] for w in windows)
     best = {}

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import motifkit as mk
-from motifkit.motifs.rules import RULES
 from motifkit.motifs.filters import filter_bank
+from motifkit.motifs.rules import RULES
 
 
 def test_information_and_consensus():

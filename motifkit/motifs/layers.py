@@ -14,8 +14,8 @@ from motifkit.sequences import one_hot
 INPUTS = ("auto", "codes", "one-hot")
 
 
-class _Reached(Exception):  # noqa: N818  (not an error: the layer's output is there)
-    pass
+class _Reached(Exception):
+    """The layer's output is there."""
 
 
 @contextmanager

@@ -25,9 +25,9 @@ _POSITIONWISE = {
     "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu", "prelu", "gelu", "silu", "mish", "exp",
     "sigmoid", "tanh", "softplus", "softsign", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid",
     "threshold", "clamp", "abs", "square", "sqrt", "log", "log1p", "pow", "dropout", "feature_dropout",
-    "alpha_dropout", "dropout1d", "batch_norm", "instance_norm", "group_norm", "contiguous", "clone", "detach",
-    "to", "float", "double", "half", "type_as", "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_",
-    "true_divide", "__add__", "__mul__", "__radd__", "__rmul__", "eq", "__eq__", "type",
+    "alpha_dropout", "dropout1d", "batch_norm", "instance_norm", "group_norm", "contiguous", "clone",
+    "detach", "to", "float", "double", "half", "type_as", "add", "add_", "sub", "sub_", "mul", "mul_", "div",
+    "div_", "true_divide", "__add__", "__mul__", "__radd__", "__rmul__", "eq", "__eq__", "type",
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__radd__"}
 
