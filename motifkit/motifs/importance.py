@@ -241,7 +241,8 @@ def _resamples(count: int, number: int, seed: int) -> Tensor:
     """(1 + number, count) how often each sequence is drawn: once each, then resamples."""
     draws = np.random.default_rng(seed)
     weights = draws.multinomial(count, np.full(count, 1 / count), size=number)
-    return torch.from_numpy(np.concatenate([np.ones((1, count)), weights.reshape(number, count)])).float()
+    weights = np.concatenate([np.ones((1, count)), weights.reshape(number, count)])
+    return torch.from_numpy(weights.T.astype(np.float32)).T  # a sequence's weights lie together
 
 
 @dataclass
@@ -313,22 +314,19 @@ def auroc_of(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         >>> auroc_of(torch.tensor([1.0, 2, 2, 3]), torch.tensor([0.0, 0, 1, 1]), torch.ones(1, 4))
         tensor([0.8750])
     """
-    order = scores.argsort(stable=True)
-    ordered = scores[order]
-    labels = labels[order]
-    positive = weights[:, order] * labels
-    negative = weights[:, order] * (1 - labels)
-    below = negative.cumsum(1)  # float32 holds whole numbers to 2^24
-    # Of equals, those before a tie's first and half of the tie's own negatives are below.
-    new = torch.ones_like(ordered, dtype=torch.bool)
-    new[1:] = ordered[1:] != ordered[:-1]
-    group = new.cumsum(0) - 1
-    if bool(new.all()):
-        wins = below - negative / 2
-    else:
-        ends = torch.cat([new.nonzero()[1:, 0] - 1, torch.tensor([len(ordered) - 1])])
-        through = below[:, ends]
-        before = torch.nn.functional.pad(through[:, :-1], (1, 0))
-        wins = ((through + before) / 2)[:, group]
-    total = positive.sum(1).double() * negative.sum(1).double()
-    return torch.where(total > 0, (positive * wins).sum(1, dtype=torch.float64) / total, torch.nan).to(scores)
+    sparse = require("scipy.sparse", "motifs")
+    label, score = labels.numpy() > 0, scores.numpy()
+    positive, negative = np.flatnonzero(label), np.flatnonzero(~label)
+    positive = positive[np.argsort(score[positive], kind="stable")]
+    # above[k]: weight of the positives from the k-th on. A negative below the k-th meets all of them; one
+    # that ties with some lies between two k, and counts half of each.
+    above = np.zeros((len(positive) + 1, weights.shape[0]), dtype=np.float64)
+    above[:-1] = weights.numpy().T[positive][::-1].cumsum(0, dtype=np.float64)[::-1]
+    sides = [np.searchsorted(score[positive], score[negative], side) for side in ("left", "right")]
+    ones = np.ones(2 * len(negative), dtype=np.float32)
+    shape = len(above), len(score)
+    meet = sparse.csr_matrix((ones, (np.concatenate(sides), np.tile(negative, 2))), shape=shape)
+    wins = torch.from_numpy(((meet @ weights.numpy().T) * above).sum(0) / 2)
+    positives = torch.from_numpy(above[0])
+    total = positives * (weights.sum(1, dtype=torch.float64) - positives)
+    return torch.where(total > 0, wins / total, torch.nan).to(scores)
