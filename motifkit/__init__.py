@@ -6,6 +6,7 @@ from motifkit.data.dataset import SequenceDataset
 from motifkit.data.prepare import prepare
 from motifkit.data.simulate import simulate
 from motifkit.errors import InputError
+from motifkit.motifs.cluster import cluster_motifs
 from motifkit.motifs.compare import compare
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.importance import knock_out
@@ -25,6 +26,7 @@ __all__ = [
     "MotifSet",
     "SequenceDataset",
     "build_info",
+    "cluster_motifs",
     "compare",
     "compare_rules",
     "decode",
