@@ -16,7 +16,8 @@ from motifkit.ops import Hits, ScanResult
 from motifkit.sequences import reverse_complement
 
 _FIRST_LETTERS = 1 << 21  # letters of a batch for 32 filters; fewer for more
-_DENSE = 1 << 23  # activations held at once where all are needed
+_DENSE = 1 << 23  # activations of a deep layer's batch, half of them
+_CACHED = 1 << 20  # activations of a first layer made at once, where all are needed: they stay in the cache
 _SAMPLE = 200  # windows of each filter that choose its anchor
 
 
@@ -55,12 +56,12 @@ class FirstLayer:
         """Sum of the activations of all windows (filters,) float64, and how many windows."""
         bank, total, count = self.bank, 0.0, 0
         signs = [s for s, name in ((1, "+"), (-1, "-")) if self.strands in ("both", name)]
-        rows = max(1, _DENSE // self.filters // batch.shape[1])
+        rows = max(1, _CACHED // self.filters // batch.shape[1])
         for sign in signs:
             weight = bank.weight if sign > 0 else bank.weight.flip(1, 2)
             for part in batch.split(rows):
                 z = ops.onehot_conv1d(part, weight, bank.bias, bank.padding)
-                total = total + bank.activate(z).sum((0, 2), dtype=torch.float64)
+                total = total + bank.activate(z).sum(2).sum(0, dtype=torch.float64)
                 count += len(part) * z.shape[2]
         return total, count
 
