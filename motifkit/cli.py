@@ -303,6 +303,9 @@ def _motifs(commands) -> None:
         "--untraced", action="store_true", help="cut a deep layer's receptive field without following pools"
     )
     parser.add_argument("--compare-rules", action="store_true", help="every rule's motifs, in rules.tsv")
+    parser.add_argument(
+        "--no-logos", action="store_true", help="no logos.png: hundreds of wide ones take long"
+    )
 
 
 def _rule_argument(parser) -> None:
@@ -339,7 +342,8 @@ def _run_motifs(arguments) -> None:
     trimmed = motifs.trim()
     trimmed.to_meme(out / "motifs.meme")
     write_table(motif_table(motifs, trimmed), out / "motifs.tsv")
-    trimmed.plot(out / "logos.png")
+    if not arguments.no_logos:
+        trimmed.plot(out / "logos.png")
     result = {
         "motifs": len(motifs),
         "informative": len(trimmed),
@@ -349,7 +353,8 @@ def _run_motifs(arguments) -> None:
     text = (
         f"{len(trimmed)} of {motifs.filters} filters have an informative motif"
         + (f"; dead: {', '.join(motifs.dead)}" if motifs.dead else "")
-        + f"\n{out}: motifs.meme, motifs.tsv, logos.png"
+        + f"\n{out}: motifs.meme, motifs.tsv"
+        + ("" if arguments.no_logos else ", logos.png")
         + (", rules.tsv" if arguments.compare_rules else "")
     )
     _print_result(arguments, result, text)

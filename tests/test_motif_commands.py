@@ -57,8 +57,9 @@ def read(path):
 def test_motifs_by_every_rule(place, capsys, rule):
     out = place / rule
     arguments = ["motifs", str(place / "run0"), str(place / "data.h5"), "--out", str(out), "--rule", rule]
-    assert main([*arguments, "--quiet", "--json"]) == 0
+    assert main([*arguments, "--no-logos", "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rule"] == rule
+    assert {p.name for p in out.iterdir()} == {"motifs.meme", "motifs.tsv"}
     table = read(out / "motifs.tsv").set_index("filter")
     assert "TGACTCA" in table.loc["filter0", "consensus"]
     assert len(table) == 30
