@@ -67,15 +67,8 @@ def test_motifs_by_every_rule(place, capsys, rule):
 
 def test_motifs_of_a_deep_layer_and_all_rules_at_once(place, capsys):
     out = place / "deep"
-    arguments = [
-        "motifs",
-        str(place / "run0"),
-        str(place / "data.h5"),
-        "--out",
-        str(out),
-        "--quiet",
-        "--json",
-    ]
+    arguments = ["motifs", str(place / "run0"), str(place / "data.h5"), "--out", str(out), "--no-logos"]
+    arguments += ["--quiet", "--json"]
     assert main([*arguments, "--layer", "relu2", "--rule", "best", "--strands", "both", "--cap", "1"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["layer"], told["receptive_field"], told["jump"]) == ("relu2", 143, 25)
