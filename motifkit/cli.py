@@ -363,6 +363,9 @@ def _run_motifs(arguments) -> None:
 def _target_arguments(parser) -> None:
     parser.add_argument("--target", default="JASPAR2016", help="a JASPAR release or a MEME file")
     parser.add_argument("--evalue", type=float, default=0.1, help="largest E-value of a match")
+    parser.add_argument(
+        "--calibrate", type=int, default=0, metavar="N", help="shuffles of each motif for an empirical p"
+    )
 
 
 def _compare(commands) -> None:
@@ -378,17 +381,12 @@ def _compare(commands) -> None:
     parser.add_argument(
         "--distance", default="euclidean", choices=("euclidean", "pearson"), help="of two columns"
     )
-    parser.add_argument(
-        "--calibrate", type=int, default=0, metavar="N", help="shuffles of each motif for an empirical p"
-    )
 
 
 def _run_compare(arguments) -> None:
     from motifkit import MotifSet, compare
 
     query = MotifSet.from_meme(arguments.query)
-    if arguments.calibrate < 0:
-        raise InputError(f"--calibrate must not be negative, got {arguments.calibrate}")
     matches = compare(
         query, arguments.target, evalue=arguments.evalue, distance=arguments.distance,
         calibrate=arguments.calibrate, seed=arguments.seed, quiet=arguments.quiet,
@@ -438,7 +436,8 @@ def _write_report(
     check_dataset(run, dataset, path)
     analysis = analyse(
         model, dataset, rule=rule, target=target, evalue=evalue, device=arguments.device,
-        quiet=arguments.quiet, progress=_shows_progress(arguments),
+        calibrate=getattr(arguments, "calibrate", 0), seed=arguments.seed, quiet=arguments.quiet,
+        progress=_shows_progress(arguments),
     )  # fmt: skip
     history = load_history(folder)
     details = {

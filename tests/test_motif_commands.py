@@ -135,6 +135,15 @@ def test_compare_with_pearson_and_calibration(place, capsys):
     assert float(best["one"][-1]) == 0.05
 
 
+def test_a_report_keeps_the_calibration(place, capsys):
+    page = place / "page" / "report.html"
+    target = str(place / "three.meme")
+    arguments = ["report", str(place / "run0"), "--out", str(page), "--target", target, "--evalue", "10"]
+    assert main([*arguments, "--calibrate", "9", "--quiet"]) == 0
+    assert read(page.parent / "matches.tsv")["empirical_p"].between(0.1, 1).all()
+    assert "empirical_p" in read(page.parent / "motifs.tsv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -146,7 +155,7 @@ def test_compare_with_pearson_and_calibration(place, capsys):
         (["cluster", "{run}", "--out", "{out}", "--similarity", "3"], ["--similarity", "between 0 and 1"]),
         (["motifs", "{run}", "{data}", "--out", "{out}", "--cap", "0"], ["per_sequence must be at least 1"]),
         (["motifs", "{run}", "{data}", "--out", "{out}", "--layer", "dense"], ["sequences, channels"]),
-        (["compare", "{meme}", "--calibrate", "-1"], ["--calibrate"]),
+        (["compare", "{meme}", "--calibrate", "-1"], ["calibrate must not be negative"]),
     ],
 )
 def test_bad_input_is_named_on_one_line(place, tmp_path, capsys, arguments, words):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motifkit.errors import require
+from motifkit.errors import InputError, require
 from motifkit.motifs.jaspar import load_jaspar
 from motifkit.motifs.motif import Motif, MotifSet
 from motifkit.motifs.tomtom import tomtom
@@ -72,7 +72,7 @@ def compare(
     if distance not in DISTANCES:
         raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
     if calibrate < 0:
-        raise ValueError(f"calibrate must not be negative, got {calibrate}")
+        raise InputError(f"calibrate must not be negative, got {calibrate}")
     columns = [*COLUMNS, "empirical_p"] if calibrate else COLUMNS
     targets = load_targets(target)
     queries = [motif for motif in query if len(motif.trim())]

@@ -60,6 +60,8 @@ def analyse(
     rule: str = "paper",
     target: str = "JASPAR2016",
     evalue: float = 0.1,
+    calibrate: int = 0,
+    seed: int = 0,
     device: str | None = None,
     quiet: bool = False,
     progress: bool = False,
@@ -71,7 +73,7 @@ def analyse(
     motifs = extract_motifs(model, codes, rule=rule, targets=targets, device=device, progress=progress)
     trimmed = motifs.trim()
     database = load_targets(target)
-    matches = compare(trimmed, database, evalue=evalue, quiet=quiet)
+    matches = compare(trimmed, database, evalue=evalue, calibrate=calibrate, seed=seed, quiet=quiet)
     known = relevant_profiles(dataset, database)
     fractions = match_fractions(motifs, matches, known)
     placements = None
