@@ -6,10 +6,13 @@ from motifkit.data.dataset import SequenceDataset
 from motifkit.data.prepare import prepare
 from motifkit.data.simulate import simulate
 from motifkit.errors import InputError
+from motifkit.motifs.cluster import cluster_motifs
 from motifkit.motifs.compare import compare
 from motifkit.motifs.extract import extract_motifs
+from motifkit.motifs.importance import knock_out
 from motifkit.motifs.motif import Motif, MotifSet
 from motifkit.motifs.scoring import match_fractions, score_placements
+from motifkit.motifs.table import compare_rules
 from motifkit.sequences import decode, encode, one_hot, read_fasta, reverse_complement
 from motifkit.train.evaluate import evaluate
 from motifkit.train.fit import FitResult, fit
@@ -23,12 +26,15 @@ __all__ = [
     "MotifSet",
     "SequenceDataset",
     "build_info",
+    "cluster_motifs",
     "compare",
+    "compare_rules",
     "decode",
     "encode",
     "evaluate",
     "extract_motifs",
     "fit",
+    "knock_out",
     "match_fractions",
     "models",
     "nn",

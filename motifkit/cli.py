@@ -47,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"motifkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _simulate, _prepare, _train, _motifs, _compare, _report, _doctor):
+    from motifkit.motif_commands import add_cluster, add_importance
+
+    for add in (
+        _demo, _simulate, _prepare, _train, _motifs, _compare, add_importance, add_cluster, _report,
+        _doctor,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -286,36 +291,59 @@ def _motifs(commands) -> None:
     _rule_argument(parser)
     parser.add_argument("--threshold", type=float, help="of the rule; its own by default")
     parser.add_argument("--strands", default="+", choices=("+", "-", "both"), help="strands to scan")
-    parser.add_argument("--layer", help="dotted name of the convolution")
+    parser.add_argument("--layer", help="dotted name of a layer; the first convolution by default")
+    parser.add_argument("--cap", type=int, metavar="N", help="most windows of a sequence and filter")
+    parser.add_argument("--top", type=int, metavar="N", help="most windows of a filter, for rules that cap")
+    parser.add_argument("--ends", choices=("keep", "drop"), help="windows over an end; the rule's way")
+    parser.add_argument(
+        "--ambiguous", choices=("keep", "drop", "share"), help="windows with N; the rule's way by default"
+    )
+    parser.add_argument("--pseudocount", type=float, help="added to every cell; the rule's by default")
+    parser.add_argument(
+        "--untraced", action="store_true", help="cut a deep layer's receptive field without following pools"
+    )
+    parser.add_argument("--compare-rules", action="store_true", help="every rule's motifs, in rules.tsv")
+    parser.add_argument(
+        "--no-logos", action="store_true", help="no logos.png: hundreds of wide ones take long"
+    )
 
 
 def _rule_argument(parser) -> None:
-    from motifkit.motifs.extract import RULES
+    from motifkit.motifs.rules import RULES
 
     parser.add_argument("--rule", default="paper", choices=tuple(RULES), help="which windows make a motif")
 
 
 def _run_motifs(arguments) -> None:
-    from motifkit import extract_motifs
+    from motifkit import compare_rules, extract_motifs
     from motifkit.data.dataset import SequenceDataset
     from motifkit.files import writable_folder
+    from motifkit.motifs.table import motif_table, write_table
     from motifkit.train.run import check_dataset, load_model
 
     run, model = load_model(arguments.run_folder)
     dataset = SequenceDataset.load(arguments.data)
     check_dataset(run, dataset, arguments.data)
     out = writable_folder(arguments.out)
+    shared = {
+        "layer": arguments.layer, "strands": arguments.strands, "traced": not arguments.untraced,
+        "device": arguments.device, "progress": _shows_progress(arguments),
+    }  # fmt: skip
     try:
         motifs = extract_motifs(
-            model, dataset, layer=arguments.layer, rule=arguments.rule, threshold=arguments.threshold,
-            strands=arguments.strands, device=arguments.device, progress=_shows_progress(arguments),
+            model, dataset, rule=arguments.rule, threshold=arguments.threshold,
+            per_sequence=arguments.cap, top=arguments.top, ends=arguments.ends,
+            ambiguous=arguments.ambiguous, pseudocount=arguments.pseudocount, **shared,
         )  # fmt: skip
+        if arguments.compare_rules:
+            write_table(compare_rules(model, dataset, **shared), out / "rules.tsv")
     except ValueError as error:
         raise InputError(f"{arguments.run_folder}: {error}") from None
     trimmed = motifs.trim()
     trimmed.to_meme(out / "motifs.meme")
-    _write_motif_table(motifs, trimmed, out / "motifs.tsv")
-    trimmed.plot(out / "logos.png")
+    write_table(motif_table(motifs, trimmed), out / "motifs.tsv")
+    if not arguments.no_logos:
+        trimmed.plot(out / "logos.png")
     result = {
         "motifs": len(motifs),
         "informative": len(trimmed),
@@ -325,28 +353,19 @@ def _run_motifs(arguments) -> None:
     text = (
         f"{len(trimmed)} of {motifs.filters} filters have an informative motif"
         + (f"; dead: {', '.join(motifs.dead)}" if motifs.dead else "")
-        + f"\n{out}: motifs.meme, motifs.tsv, logos.png"
+        + f"\n{out}: motifs.meme, motifs.tsv"
+        + ("" if arguments.no_logos else ", logos.png")
+        + (", rules.tsv" if arguments.compare_rules else "")
     )
     _print_result(arguments, result, text)
-
-
-def _write_motif_table(motifs, trimmed, path: Path) -> None:
-    from motifkit.files import written
-
-    kept = {motif.name: motif for motif in trimmed}
-    lines = ["filter\tnsites\twidth\tinformation\tconsensus"]
-    for motif in motifs:
-        shown = kept.get(motif.name)
-        bits, consensus = (shown.information.sum(), shown.consensus) if shown else (0.0, "")
-        lines.append(f"{motif.name}\t{motif.nsites:g}\t{len(shown) if shown else 0}\t{bits:.3f}\t{consensus}")
-    lines += [f"{name}\t0\t0\t0\t" for name in motifs.dead]
-    with written(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
 
 
 def _target_arguments(parser) -> None:
     parser.add_argument("--target", default="JASPAR2016", help="a JASPAR release or a MEME file")
     parser.add_argument("--evalue", type=float, default=0.1, help="largest E-value of a match")
+    parser.add_argument(
+        "--calibrate", type=int, default=0, metavar="N", help="shuffles of each motif for an empirical p"
+    )
 
 
 def _compare(commands) -> None:
@@ -359,13 +378,19 @@ def _compare(commands) -> None:
     )
     parser.add_argument("query", type=Path, metavar="QUERY.meme")
     _target_arguments(parser)
+    parser.add_argument(
+        "--distance", default="euclidean", choices=("euclidean", "pearson"), help="of two columns"
+    )
 
 
 def _run_compare(arguments) -> None:
     from motifkit import MotifSet, compare
 
     query = MotifSet.from_meme(arguments.query)
-    matches = compare(query, arguments.target, evalue=arguments.evalue, quiet=arguments.quiet)
+    matches = compare(
+        query, arguments.target, evalue=arguments.evalue, distance=arguments.distance,
+        calibrate=arguments.calibrate, seed=arguments.seed, quiet=arguments.quiet,
+    )  # fmt: skip
     if arguments.json:
         print(matches.to_json(orient="records", indent=2))
     else:
@@ -411,7 +436,8 @@ def _write_report(
     check_dataset(run, dataset, path)
     analysis = analyse(
         model, dataset, rule=rule, target=target, evalue=evalue, device=arguments.device,
-        quiet=arguments.quiet, progress=_shows_progress(arguments),
+        calibrate=getattr(arguments, "calibrate", 0), seed=arguments.seed, quiet=arguments.quiet,
+        progress=_shows_progress(arguments),
     )  # fmt: skip
     history = load_history(folder)
     details = {

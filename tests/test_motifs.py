@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import motifkit as mk
-from motifkit.motifs.extract import RULES
 from motifkit.motifs.filters import filter_bank
+from motifkit.motifs.rules import RULES
 
 
 def test_information_and_consensus():
@@ -205,9 +205,10 @@ def test_rules_agree_with_a_direct_computation_on_activations(generator, activat
 
 def test_streaming_does_not_change_the_answer(generator):
     block, codes = small_block(generator)
+    targets = torch.randint(0, 2, (len(codes), 3), generator=generator)
     for rule in RULES:
-        whole = mk.extract_motifs(block, codes, rule=rule)
-        parts = mk.extract_motifs(block, codes, rule=rule, batch_size=7)
+        whole = mk.extract_motifs(block, codes, rule=rule, targets=targets)
+        parts = mk.extract_motifs(block, codes, rule=rule, targets=targets, batch_size=7)
         assert [m.nsites for m in whole] == [m.nsites for m in parts]
         for a, b in zip(whole, parts, strict=True):
             np.testing.assert_allclose(a.counts, b.counts, rtol=1e-12)

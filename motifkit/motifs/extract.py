@@ -4,20 +4,22 @@ Memory does not grow with the number of sequences: each batch is scanned and its
 into one (filters, 4, width) table.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from motifkit import ops
 from motifkit.data.dataset import SequenceDataset
-from motifkit.motifs.filters import FilterBank, filter_bank
+from motifkit.motifs import layers
+from motifkit.motifs.filters import filter_bank
 from motifkit.motifs.motif import Motif, MotifSet
+from motifkit.motifs.rules import Rule, find_rule
+from motifkit.motifs.select import Batches, Chunks, select
+from motifkit.motifs.sources import DeepLayer, FirstLayer
+from motifkit.nn.layers import ConvPool, check_conv
 from motifkit.ops import Hits
 from motifkit.sequences import encode
-
-_BATCH_LETTERS = 1 << 21  # letters scanned at once where batch_size is not given
 
 
 def extract_motifs(
@@ -25,42 +27,59 @@ def extract_motifs(
     sequences: Tensor | Sequence[str] | SequenceDataset,
     *,
     layer: str | None = None,
-    rule: str = "paper",
+    rule: str | Rule = "paper",
     threshold: float | None = None,
     strands: str = "+",
+    per_sequence: int | None = None,
+    top: int | None = None,
+    ends: str | None = None,
+    ambiguous: str | None = None,
+    pseudocount: float | None = None,
+    targets: Tensor | None = None,
+    traced: bool = True,
+    input: str = "auto",
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
 ) -> MotifSet:
-    """Turn the filters of a first convolution into motifs, from the windows that activate them.
+    """Turn the filters of a layer into motifs, from the windows that activate them.
 
-    Rules:
-        "paper" (Koo & Eddy 2019, Methods): of each sequence the window with the largest activation,
-            if that exceeds `threshold` (0.7) times the largest activation any word could reach;
-            windows over an end of the sequence are dropped.
-        "code" (the authors' program): every window whose activation exceeds `threshold` (0.5) times
-            the largest one observed, weighted by its activation; letters beyond an end count
-            nothing; the window is 19 letters wide, or the filter's width if that is more.
-        "best" (scover, DanQ): of each sequence the window with the largest activation, if that
-            exceeds `threshold` (0).
+    A first convolution is scanned by look-up tables and stores no activation. Any other layer is run
+    batch by batch; each of its activations is followed down to the letters under it, through max-pools
+    by their arg-max, and the window shown is the layer's receptive field around that letter (see
+    docs/deeper-layers.md). Rules are in `motifkit.motifs.rules.RULES` and docs/motif-rules.md: "paper",
+    "code", "basset", "basset-code", "satori", "eugene", "scover", "pysster", "best", "top".
 
     Args:
         model: a module (never changed; batch norm is read with its running statistics), one layer,
             or a weight tensor (filters, 4, width).
         sequences: codes (sequences, length) uint8, a one-hot tensor, a list of strings, or a
             SequenceDataset, whose test split is used.
-        layer: dotted name of the convolution; by default the first over 4 channels.
-        rule, threshold: see above. strands: "+", "-" or "both".
-        batch_size: sequences scanned at once. device: where to scan; by default the sequences'.
+        layer: exact dotted name of a layer whose output is (sequences, channels, positions); by default
+            the first convolution over 4 channels. A convolution in an nn.Sequential is read behind the
+            batch norm and activation that follow it, any other layer at its output.
+        rule: a name or a Rule of your own. threshold, per_sequence (most windows of a sequence), top
+            (most windows of a filter, where the rule has such a number), ends ("keep" or "drop" windows
+            over an end), ambiguous (windows with N: "keep", "drop", or "share" N among the letters),
+            pseudocount: in place of the rule's.
+        strands: "+", "-" or "both".
+        targets: (sequences, classes) of zeros and ones; only "pysster" needs them, and a SequenceDataset
+            brings them.
+        traced: follow a deep layer's activations through the pools; else cut its receptive field.
+        input: what the model takes: "codes", "one-hot", or "auto" to try.
+        batch_size: sequences scanned at once. device: where to scan; by default the sequences'. The
+            model does not move: a copy does.
         progress: show a progress bar (tqdm).
 
     Returns:
         MotifSet, a motif a live filter, named "filter0" and so on. `nsites` is the number of
-        windows, `counts` their letters (weighted under "code"). Filters that no window activates
-        are in `dead`. Windows of the minus strand are reverse-complemented. N counts nothing.
+        windows, `counts` their letters (weighted under "code") with the rule's pseudocount. Filters
+        with too few windows are in `dead`. Windows of the minus strand are reverse-complemented. N, and
+        letters beyond an end, count nothing. `origin` says how it was done.
 
     Raises:
-        ValueError: an unknown rule or layer, or no sequences.
+        ValueError: an unknown rule or layer, a layer without positions, a model that cannot read the
+            sequences, or no sequences.
 
     Example:
         >>> import motifkit as mk
@@ -69,26 +88,49 @@ def extract_motifs(
         >>> motifs[0].consensus, motifs[0].nsites
         ('GATTACA', 2)
     """
+    if targets is None and isinstance(sequences, SequenceDataset):
+        targets = sequences.split("test")[1]
     codes = as_sequences(sequences)
     if len(codes) == 0:
         raise ValueError("no sequences to extract motifs from")
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
-    bank = filter_bank(model, layer, device or codes.device)
-    chosen = RULES[rule]
-    threshold = chosen.threshold if threshold is None else threshold
-    batches = _Batches(codes, bank, strands, batch_size, device, progress)
-    counts, nsites = chosen.count(batches, threshold)
+    chosen = find_rule(rule).changed(
+        threshold=threshold, per_sequence=per_sequence, top=top, ends=ends, ambiguous=ambiguous,
+        pseudocount=pseudocount,
+    )  # fmt: skip
+    if targets is not None and len(targets) != len(codes):
+        raise ValueError(f"targets must have a row for each of {len(codes)} sequences, got {len(targets)}")
+    ops.hits.strand_code(strands)
+    device = torch.device(device) if device is not None else codes.device
+    source = source_of(
+        model, codes, layer=layer, strands=strands, width=chosen.width, traced=traced, input=input,
+        device=device,
+    )  # fmt: skip
+    batches = Batches(codes, batch_size or source.batch_size(codes.shape[1]), device, progress)
+    chunks = select(chosen, source, batches, targets)
+    source.settle(chunks)
+    counts, nsites, total = _count(chosen, source, chunks, device)
+    if chosen.ambiguous == "share":
+        counts = counts + (total[:, None, None] - counts.sum(1, keepdim=True)) / 4
     motifs, dead = [], []
-    for name, table, sites in zip(bank.names, counts.cpu().numpy(), nsites.tolist(), strict=True):
-        if sites > 0 and table.sum() > 0:
-            motifs.append(Motif(name, table, sites))
+    for name, table, sites in zip(source.names, counts.cpu().numpy(), nsites.tolist(), strict=True):
+        if sites >= chosen.fewest and table.sum() > 0:
+            motifs.append(Motif(name, table + chosen.pseudocount, sites))
         else:
             dead.append(name)
     origin = {
-        "rule": rule, "threshold": threshold, "strands": strands, "layer": bank.layer,
+        "rule": chosen.name, "threshold": chosen.threshold, "strands": strands, "layer": source.layer,
         "sequences": len(codes),
     }  # fmt: skip
+    if not source.is_first:
+        field = source.field
+        origin |= {
+            "traced": traced,
+            "receptive_field": field.width,
+            "jump": field.jump,
+            "start": field.start,
+        }
+        if chosen.reference == "possible":
+            origin["reference"] = "observed"  # the largest possible activation is not known there
     return MotifSet(motifs, dead, origin)
 
 
@@ -101,103 +143,87 @@ def as_sequences(sequences: Tensor | Sequence[str] | SequenceDataset) -> Tensor:
     )
 
 
-@dataclass
-class _Batches:
-    codes: Tensor
-    bank: FilterBank
-    strands: str
-    batch_size: int | None
-    device: torch.device | str | None
-    progress: bool
-
-    def __iter__(self) -> Iterator[Tensor]:
-        size = self.batch_size or max(1, _BATCH_LETTERS // max(1, self.codes.shape[1]))
-        starts = range(0, len(self.codes), size)
-        if self.progress:
-            from tqdm import tqdm
-
-            starts = tqdm(starts, desc="scanning", unit="batch", leave=False)
-        for start in starts:
-            batch = self.codes[start : start + size]
-            yield batch if self.device is None else batch.to(self.device)
-
-    def scan(self, batch: Tensor) -> ops.ScanResult:
-        bank = self.bank
-        return ops.scan(batch, bank.weight, bank.bias, padding=bank.padding, strands=self.strands)
-
-    def hits(self, batch: Tensor, threshold: Tensor) -> Hits:
-        bank = self.bank
-        return ops.scan_hits(
-            batch, bank.weight, threshold, bank.bias, padding=bank.padding, strands=self.strands
-        )
-
-    def tables(self, width: int) -> tuple[Tensor, Tensor]:
-        """Zero counts (filters, 4, width) and numbers of windows (filters,)."""
-        filters, device = len(self.bank.weight), self.bank.weight.device
-        counts = torch.zeros(filters, 4, width, dtype=torch.float64, device=device)
-        return counts, torch.zeros(filters, dtype=torch.int64, device=device)
+def source_of(
+    model: nn.Module | Tensor,
+    codes: Tensor,
+    *,
+    layer: str | None = None,
+    strands: str = "+",
+    width: int = 0,
+    traced: bool = True,
+    input: str = "auto",
+    device: torch.device | str | None = None,
+) -> FirstLayer | DeepLayer:
+    """Where the windows of a layer come from: the scanner where it can, else the running model."""
+    device = device or codes.device
+    if isinstance(model, Tensor):
+        return FirstLayer(filter_bank(model, None, device), strands, width)
+    name = _first_convolution(model) if layer is None else layer
+    if name is None or _is_scannable(model, name, codes, input):
+        return FirstLayer(filter_bank(model, name, device), strands, width)
+    model = layers.on_device(model, device)
+    kind = layers.input_kind(model, codes[:2].to(device), input)
+    name = layers.read_point(model, name)
+    module = layers.find_layer(model, name)
+    return DeepLayer(model, module, name, kind, strands, traced, codes[:2].to(device), width)
 
 
-def _count_best(batches: _Batches, least: Tensor, drop_ends: bool) -> tuple[Tensor, Tensor]:
-    """Counts of each sequence's best windows whose convolution exceeds `least`."""
-    filters, _, width = batches.bank.weight.shape
-    counts, nsites = batches.tables(width)
-    for batch in batches:
-        best = batches.scan(batch)
-        keep = best.score > least
-        if drop_ends:
-            keep &= (best.position >= 0) & (best.position + width <= batch.shape[1])
-        hits = best.hits(keep)
-        counts += ops.align(batch, hits, width, filters=filters)
-        nsites += hits.filter.bincount(minlength=filters)
-    return counts, nsites
+def _first_convolution(model: nn.Module) -> str | None:
+    for name, module in model.named_modules():
+        if isinstance(module, ConvPool) or (isinstance(module, nn.Conv1d) and module.in_channels == 4):
+            return name
+    return None  # filter_bank says so
 
 
-def _paper(batches: _Batches, threshold: float) -> tuple[Tensor, Tensor]:
-    return _count_best(batches, paper_threshold(batches.bank, threshold), drop_ends=True)
+def _is_scannable(model: nn.Module, name: str, codes: Tensor, input: str) -> bool:
+    """Whether a layer is a plain convolution of the sequences themselves."""
+    module = layers.find_layer(model, name)
+    parent = model.get_submodule(name.rpartition(".")[0]) if name else None
+    if isinstance(module, ConvPool) or isinstance(parent, ConvPool):
+        return isinstance(module, ConvPool | nn.Conv1d)
+    try:
+        check_conv(module)
+    except ValueError:
+        return False
+    if name == _first_convolution(model):
+        return True
+    seen = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        probe = layers.prepare_input(codes[:2], layers.input_kind(model, codes, input))
+        with layers.evaluating(model):
+            layers.output_of(model, module, probe)
+    finally:
+        handle.remove()
+    wanted = layers.prepare_input(codes[:2], "one-hot")
+    return any(x.shape == wanted.shape and torch.equal(x.to(wanted), wanted) for x in seen[-1:])
 
 
-def paper_threshold(bank: FilterBank, threshold: float = 0.7) -> Tensor:
-    """(filters,) the convolution that a window must exceed under the paper's rule."""
-    possible = bank.activate(bank.best_possible())
-    least = bank.pre_threshold(possible * threshold)
-    return torch.where(possible > 0, least, torch.inf)  # a filter that can never fire is dead
+def _count(
+    rule: Rule, source: FirstLayer | DeepLayer, chunks: Chunks, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Letters (filters, 4, width), windows (filters,) and their weight (filters,)."""
+    counts = torch.zeros(source.filters, 4, source.width, dtype=torch.float64, device=device)
+    nsites = torch.zeros(source.filters, dtype=torch.int64, device=device)
+    total = torch.zeros(source.filters, dtype=torch.float64, device=device)
+    for batch, hits in chunks():
+        hits = source.place(batch, hits)
+        hits = _fitting(rule, batch, hits, source.width)
+        weights = source.activation(hits.score).double() if rule.weighted else None
+        counts += ops.align(batch, hits, source.width, weights=weights, filters=source.filters)
+        nsites += hits.filter.bincount(minlength=source.filters)
+        total += hits.filter.bincount(weights, minlength=source.filters)
+    return counts, nsites, total
 
 
-def _best(batches: _Batches, threshold: float) -> tuple[Tensor, Tensor]:
-    wanted = torch.full_like(batches.bank.bias, threshold)
-    return _count_best(batches, batches.bank.pre_threshold(wanted), drop_ends=False)
-
-
-_CODE_WIDTH = 19
-
-
-def _code(batches: _Batches, threshold: float) -> tuple[Tensor, Tensor]:
-    bank = batches.bank
-    filters, _, width = bank.weight.shape
-    observed = torch.full_like(bank.bias, -torch.inf)
-    for batch in batches:
-        observed = torch.maximum(observed, batches.scan(batch).score.amax(0))
-    top = bank.activate(observed)
-    least = torch.where(top > 0, bank.pre_threshold(top * threshold), torch.inf)
-    shown = max(width, _CODE_WIDTH)
-    counts, nsites = batches.tables(shown)
-    for batch in batches:
-        hits = batches.hits(batch, least)
-        weights = bank.activate(hits.score).double()
-        counts += ops.align(
-            batch, hits, shown, offset=-((shown - width) // 2), weights=weights, filters=filters
-        )
-        nsites += hits.filter.bincount(minlength=filters)
-    return counts, nsites
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How windows are chosen: `count` gives letter counts and numbers of windows."""
-
-    count: Callable[[_Batches, float], tuple[Tensor, Tensor]]
-    threshold: float
-
-
-RULES = {"paper": Rule(_paper, 0.7), "code": Rule(_code, 0.5), "best": Rule(_best, 0.0)}
+def _fitting(rule: Rule, batch: Tensor, hits: Hits, width: int) -> Hits:
+    """Without windows over an end, or with N, where the rule drops them."""
+    length = batch.shape[1]
+    keep = torch.ones_like(hits.strand, dtype=torch.bool)
+    if rule.ends == "drop":
+        keep &= (hits.position >= 0) & (hits.position + width <= length)
+    if rule.ambiguous == "drop":
+        known = torch.nn.functional.pad((batch > 3).cumsum(1), (1, 0))  # N before each letter
+        first, last = hits.position.clamp(0, length), (hits.position + width).clamp(0, length)
+        keep &= known[hits.sequence, last] == known[hits.sequence, first]
+    return hits if bool(keep.all()) else Hits(*(x[keep] for x in hits))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from motifkit.motifs.layers import find_layer, following
 from motifkit.nn.layers import ConvPool, activation_name, check_conv, conv_padding
 from motifkit.ops import _common
 from motifkit.ops.conv_pool import ACTIVATIONS
@@ -49,6 +50,13 @@ class FilterBank:
         """
         inverse = _INVERSES.get(self.activation)
         return inverse(activation) if inverse else _bisect(self.activate, activation)
+
+
+def paper_threshold(bank: FilterBank, threshold: float = 0.7) -> Tensor:
+    """(filters,) the convolution that a window must exceed under the paper's rule."""
+    possible = bank.activate(bank.best_possible())
+    least = bank.pre_threshold(possible * threshold)
+    return torch.where(possible > 0, least, torch.inf)  # a filter that can never fire is dead
 
 
 _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -94,14 +102,7 @@ def filter_bank(
 
 def _find(model: nn.Module, layer: str | None):
     if layer is not None:
-        try:
-            module = model.get_submodule(layer)
-        except AttributeError:
-            known = [n for n, m in model.named_modules() if isinstance(m, nn.Conv1d | ConvPool)]
-            raise ValueError(
-                f"the model has no layer {layer!r}; its convolutions are {', '.join(known) or 'none'}"
-            ) from None
-        return _describe(model, layer, module)
+        return _describe(model, layer, find_layer(model, layer))
     for name, module in model.named_modules():
         if isinstance(module, ConvPool) or (isinstance(module, nn.Conv1d) and module.in_channels == 4):
             return _describe(model, name, module)
@@ -112,20 +113,18 @@ def _describe(model: nn.Module, name: str, module: nn.Module):
     if isinstance(module, ConvPool):
         return name, module.conv, module.norm, module.activation_name
     check_conv(module)
-    parent_name, _, own = name.rpartition(".")
-    parent = model.get_submodule(parent_name) if name else None
+    parent = model.get_submodule(name.rpartition(".")[0]) if name else None
     if isinstance(parent, ConvPool):
         return name, module, parent.norm, parent.activation_name
     norm, activation = None, "relu"
-    if isinstance(parent, nn.Sequential):
-        following = list(parent._modules.values())[list(parent._modules).index(own) + 1 :]
-        if following and isinstance(following[0], nn.BatchNorm1d):
-            norm, following = following[0], following[1:]
-        if following:
-            try:
-                activation = activation_name(following[0])
-            except ValueError:
-                activation = "relu"
+    rest = [m for _, m in following(model, name)]
+    if rest and isinstance(rest[0], nn.BatchNorm1d):
+        norm, rest = rest[0], rest[1:]
+    if rest:
+        try:
+            activation = activation_name(rest[0])
+        except ValueError:
+            activation = "relu"
     return name, module, norm, activation
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from motifkit import ops
 from motifkit.data.dataset import SequenceDataset
 from motifkit.errors import require
-from motifkit.motifs.extract import paper_threshold
-from motifkit.motifs.filters import filter_bank
+from motifkit.motifs.filters import filter_bank, paper_threshold
 from motifkit.motifs.jaspar import RELEVANT
 from motifkit.motifs.motif import MotifSet
 

@@ -18,21 +18,14 @@ from motifkit.motifs.compare import compare, load_targets
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.jaspar import RELEVANT
 from motifkit.motifs.motif import Motif, MotifSet
+from motifkit.motifs.rules import RULES
 from motifkit.motifs.scoring import match_fractions, score_placements
+from motifkit.motifs.table import motif_table, write_table
 from motifkit.report.charts import PALETTE, Line, line_chart, thin
 from motifkit.train.evaluate import predict, scores
 
 if TYPE_CHECKING:
     import pandas
-
-_RULES = {
-    "paper": "Each motif aligns, of every test sequence, the window that activates the filter most, where"
-    " that exceeds {threshold:g} of the largest possible activation (the paper's rule).",
-    "code": "Each motif aligns all windows that exceed {threshold:g} of the largest activation seen, weighted"
-    " by activation (the rule of the authors' program).",
-    "best": "Each motif aligns, of every test sequence, the window that activates the filter most.",
-}
-
 
 _FEW_SITES = 10  # an alignment of fewer windows looks sharper than it is
 
@@ -67,6 +60,8 @@ def analyse(
     rule: str = "paper",
     target: str = "JASPAR2016",
     evalue: float = 0.1,
+    calibrate: int = 0,
+    seed: int = 0,
     device: str | None = None,
     quiet: bool = False,
     progress: bool = False,
@@ -75,10 +70,10 @@ def analyse(
     codes, targets = dataset.split("test")
     probabilities = predict(model, codes, device=device)
     metrics = scores(probabilities, targets, dataset.class_names)
-    motifs = extract_motifs(model, codes, rule=rule, device=device, progress=progress)
+    motifs = extract_motifs(model, codes, rule=rule, targets=targets, device=device, progress=progress)
     trimmed = motifs.trim()
     database = load_targets(target)
-    matches = compare(trimmed, database, evalue=evalue, quiet=quiet)
+    matches = compare(trimmed, database, evalue=evalue, calibrate=calibrate, seed=seed, quiet=quiet)
     known = relevant_profiles(dataset, database)
     fractions = match_fractions(motifs, matches, known)
     placements = None
@@ -121,10 +116,9 @@ def write_report(
     path = Path(path)
     folder = writable_folder(path.parent)
     analysis.trimmed.to_meme(folder / "motifs.meme")
-    with written(folder / "matches.tsv") as temporary:
-        analysis.matches.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    with written(folder / "motifs.tsv") as temporary:
-        motif_table(analysis).to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+    write_table(analysis.matches, folder / "matches.tsv")
+    table = motif_table(analysis.motifs, analysis.trimmed, analysis.matches, analysis.placements)
+    write_table(table, folder / "motifs.tsv")
     with written(folder / "metrics.json") as temporary:
         temporary.write_text(to_json(analysis.metrics) + "\n")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -135,39 +129,6 @@ def write_report(
     with written(path) as temporary:
         temporary.write_text(page)
     return path
-
-
-def motif_table(analysis: Analysis) -> "pandas.DataFrame":
-    """One row a filter: what is known of its motif, and its best match."""
-    pandas = require("pandas", "report")
-    best = analysis.matches.drop_duplicates("query").set_index("query")
-    trimmed = {motif.name: motif for motif in analysis.trimmed}
-    rows = []
-    for motif in analysis.motifs:
-        shown = trimmed.get(motif.name)
-        match = best.loc[motif.name] if motif.name in best.index else None
-        rows.append(
-            {
-                "filter": motif.name,
-                "nsites": motif.nsites,
-                "width": len(shown) if shown else 0,
-                "information": float(shown.information.sum()) if shown else 0.0,
-                "consensus": shown.consensus if shown else "",
-                "target": match["target"] if match is not None else "",
-                "target_name": match["target_name"] if match is not None else "",
-                "e_value": match["e_value"] if match is not None else math.nan,
-                "matches": int((analysis.matches["query"] == motif.name).sum()),
-            }
-        )
-    rows += [{"filter": name, "nsites": 0, "width": 0, "matches": 0} for name in analysis.motifs.dead]
-    columns = [
-        "filter", "nsites", "width", "information", "consensus", "target", "target_name", "e_value",
-        "matches",
-    ]  # fmt: skip
-    table = pandas.DataFrame(rows, columns=columns)
-    if analysis.placements is not None:
-        table = table.merge(analysis.placements, on="filter", how="left")
-    return table
 
 
 def summary(analysis: Analysis) -> str:
@@ -222,7 +183,7 @@ def _context(analysis, dataset, history, title, details, markup):
         "roc": markup(_roc(analysis)),
         "curve": markup(_curve(history)) if history else "",
         "symbols": markup(logo.svg_symbols()),
-        "rule_text": _RULES[fractions["rule"]].format(threshold=fractions["threshold"]),
+        "rule_text": RULES[fractions["rule"]].describe(fractions["threshold"]),
         "evalue": f"{analysis.evalue:g}",
         "target": analysis.target,
         "target_count": len(analysis.database),
