@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -163,6 +164,15 @@ def open_text(path: str | os.PathLike[str]):
     return path.open(encoding="utf-8", errors="replace")
 
 
+def read_text(path: str | os.PathLike[str]) -> str:
+    """All of a text file, plain or gzip, without a byte order mark; InputError if it is cut short."""
+    try:
+        with open_text(path) as handle:
+            return handle.read().removeprefix("\ufeff")
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read to its end ({error}); is it cut short?") from None
+
+
 def fasta_records(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Names (up to the first space) and letters of each FASTA record, one at a time."""
     name, parts = None, []
@@ -180,7 +190,7 @@ def fasta_records(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
                     )
                 elif line:
                     parts.append(line)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read to its end ({error}); is it cut short?") from None
     if name is not None:
         yield name, "".join(parts)
