@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"motifkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _simulate, _prepare, _train, _motifs, _compare, _report, _doctor):
+    for add in (_demo, _simulate, _prepare, _train, _motifs, _compare, _scan, _report, _doctor):
         add(commands)
     return parser
 
@@ -370,6 +370,24 @@ def _run_compare(arguments) -> None:
         print(matches.to_json(orient="records", indent=2))
     else:
         matches.to_csv(sys.stdout, sep="\t", index=False, float_format="%.6g")
+
+
+def _scan(commands) -> None:
+    from motifkit.motifs import scan_command
+
+    parser = _command(commands, "scan", _run_scan, "where motifs occur, as BED", scan_command.DESCRIPTION)
+    scan_command.add_arguments(parser)
+
+
+def _run_scan(arguments) -> None:
+    from motifkit.motifs import scan_command
+
+    def say(text: str) -> None:
+        _say(arguments, text)
+
+    result = scan_command.run(arguments, _shows_progress(arguments), say)
+    if result is not None and arguments.json:
+        _print_result(arguments, result, "")
 
 
 # ---- report ----------------------------------------------------------------------------------

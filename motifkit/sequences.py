@@ -16,11 +16,11 @@ ALPHABET = "ACGT"
 N = 4
 _IUPAC = b"RYSWKMBDHVN"  # letters that stand for several bases read as N
 _GAPS = b".-*"
-_INVALID = 255
+INVALID = 255
 
 
 def _letter_table() -> np.ndarray:
-    table = np.full(256, _INVALID, dtype=np.uint8)
+    table = np.full(256, INVALID, dtype=np.uint8)
     for letters, code in ((b"A", 0), (b"C", 1), (b"G", 2), (b"TU", 3), (_IUPAC + b"X", N)):
         for letter in letters:
             table[letter] = table[letter + 32] = code
@@ -29,7 +29,7 @@ def _letter_table() -> np.ndarray:
     return table
 
 
-_TABLE = _letter_table()
+LETTER_TABLE = _letter_table()
 _LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, 4], dtype=torch.uint8)
 
@@ -41,9 +41,9 @@ def _codes_of(text: str, where: str) -> np.ndarray:
         raise InputError(
             f"{where}: {text[error.start]!r} at position {error.start + 1} is not a DNA letter"
         ) from None
-    codes = _TABLE[raw]
-    if codes.max(initial=0) == _INVALID:
-        at = int(np.argmax(codes == _INVALID))
+    codes = LETTER_TABLE[raw]
+    if codes.max(initial=0) == INVALID:
+        at = int(np.argmax(codes == INVALID))
         raise InputError(
             f"{where}: {text[at]!r} at position {at + 1} is not a DNA letter; "
             "A, C, G, T, U, N and IUPAC codes are read"
@@ -100,8 +100,8 @@ def encode(seqs: str | Sequence[str] | Tensor, length: int | None = None) -> Ten
 
 def _codes_together(rows: list[str]) -> np.ndarray:
     try:
-        codes = _TABLE[np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)]
-        if codes.max(initial=0) != _INVALID:
+        codes = LETTER_TABLE[np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)]
+        if codes.max(initial=0) != INVALID:
             return codes
     except UnicodeEncodeError:
         pass
