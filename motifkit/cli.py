@@ -440,7 +440,10 @@ def _write_report(
         "made by": f"motifkit {__version__}",
     }
     name = "simulated data" if dataset.placements is not None else path.stem
-    write_report(out, analysis, dataset, history=history, title=f"{run.model} on {name}", details=details)
+    write_report(
+        out, analysis, dataset, history=history, title=f"{run.model} on {name}", details=details,
+        run_folder=folder,
+    )  # fmt: skip
     return analysis
 
 
