@@ -9,7 +9,9 @@ from motifkit.errors import InputError
 from motifkit.motifs.compare import compare
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.motif import Motif, MotifSet
+from motifkit.motifs.scanning import scan_sequences
 from motifkit.motifs.scoring import match_fractions, score_placements
+from motifkit.motifs.sites import find_sites
 from motifkit.sequences import decode, encode, one_hot, read_fasta, reverse_complement
 from motifkit.train.evaluate import evaluate
 from motifkit.train.fit import FitResult, fit
@@ -28,6 +30,7 @@ __all__ = [
     "encode",
     "evaluate",
     "extract_motifs",
+    "find_sites",
     "fit",
     "match_fractions",
     "models",
@@ -37,6 +40,7 @@ __all__ = [
     "prepare",
     "read_fasta",
     "reverse_complement",
+    "scan_sequences",
     "score_placements",
     "simulate",
 ]

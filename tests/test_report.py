@@ -59,7 +59,7 @@ def test_the_page_links_to_rows_that_are_there(page):
 
 def test_sections_without_tables_say_how_to_make_them(tmp_path):
     text = make_report(tmp_path, tables=False).read_text()
-    for name, command in (("knockout", "knockout"), ("clusters", "clusters"), ("rules", "rules")):
+    for name, command in (("knockout", "importance"), ("clusters", "cluster"), ("rules", "motifs")):
         assert re.search(f"no {name}.tsv.*<code>motifkit {command}", text)
     assert "h-places" in text  # needs no table
 
