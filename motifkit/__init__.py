@@ -11,7 +11,9 @@ from motifkit.motifs.compare import compare
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.importance import knock_out
 from motifkit.motifs.motif import Motif, MotifSet
+from motifkit.motifs.scanning import scan_sequences
 from motifkit.motifs.scoring import match_fractions, score_placements
+from motifkit.motifs.sites import find_sites
 from motifkit.motifs.table import compare_rules
 from motifkit.sequences import decode, encode, one_hot, read_fasta, reverse_complement
 from motifkit.train.evaluate import evaluate
@@ -33,6 +35,7 @@ __all__ = [
     "encode",
     "evaluate",
     "extract_motifs",
+    "find_sites",
     "fit",
     "knock_out",
     "match_fractions",
@@ -43,6 +46,7 @@ __all__ = [
     "prepare",
     "read_fasta",
     "reverse_complement",
+    "scan_sequences",
     "score_placements",
     "simulate",
 ]

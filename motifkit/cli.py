@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     from motifkit.motif_commands import add_cluster, add_importance
 
     for add in (
-        _demo, _simulate, _prepare, _train, _motifs, _compare, add_importance, add_cluster, _report,
+        _demo, _simulate, _prepare, _train, _motifs, _compare, _scan, add_importance, add_cluster, _report,
         _doctor,
     ):  # fmt: skip
         add(commands)
@@ -157,7 +157,7 @@ def _simulate(commands) -> None:
 def _run_simulate(arguments) -> None:
     from motifkit import MotifSet, simulate
 
-    motifs = None if arguments.motifs is None else MotifSet.from_meme(arguments.motifs)
+    motifs = None if arguments.motifs is None else MotifSet.read(arguments.motifs)
     dataset = simulate(
         arguments.n, arguments.length, motifs, arguments.seed, minimum_gap=arguments.minimum_gap
     )
@@ -386,7 +386,7 @@ def _compare(commands) -> None:
 def _run_compare(arguments) -> None:
     from motifkit import MotifSet, compare
 
-    query = MotifSet.from_meme(arguments.query)
+    query = MotifSet.read(arguments.query)
     matches = compare(
         query, arguments.target, evalue=arguments.evalue, distance=arguments.distance,
         calibrate=arguments.calibrate, seed=arguments.seed, quiet=arguments.quiet,
@@ -395,6 +395,24 @@ def _run_compare(arguments) -> None:
         print(matches.to_json(orient="records", indent=2))
     else:
         matches.to_csv(sys.stdout, sep="\t", index=False, float_format="%.6g")
+
+
+def _scan(commands) -> None:
+    from motifkit.motifs import scan_command
+
+    parser = _command(commands, "scan", _run_scan, "where motifs occur, as BED", scan_command.DESCRIPTION)
+    scan_command.add_arguments(parser)
+
+
+def _run_scan(arguments) -> None:
+    from motifkit.motifs import scan_command
+
+    def say(text: str) -> None:
+        _say(arguments, text)
+
+    result = scan_command.run(arguments, _shows_progress(arguments), say)
+    if result is not None and arguments.json:
+        _print_result(arguments, result, "")
 
 
 # ---- report ----------------------------------------------------------------------------------
@@ -448,7 +466,10 @@ def _write_report(
         "made by": f"motifkit {__version__}",
     }
     name = "simulated data" if dataset.placements is not None else path.stem
-    write_report(out, analysis, dataset, history=history, title=f"{run.model} on {name}", details=details)
+    write_report(
+        out, analysis, dataset, history=history, title=f"{run.model} on {name}", details=details,
+        run_folder=folder,
+    )  # fmt: skip
     return analysis
 
 

@@ -89,7 +89,7 @@ def _run_cluster(arguments) -> None:
         if name in by_run:
             raise InputError(f"{source}: given twice")
         if source.is_file():
-            by_run[name] = MotifSet.from_meme(source)
+            by_run[name] = MotifSet.read(source)
             continue
         _, model, dataset = _run_and_data(source, arguments.data)
         try:

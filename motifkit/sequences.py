@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,11 +16,11 @@ ALPHABET = "ACGT"
 N = 4
 _IUPAC = b"RYSWKMBDHVN"  # letters that stand for several bases read as N
 _GAPS = b".-*"
-_INVALID = 255
+INVALID = 255
 
 
 def _letter_table() -> np.ndarray:
-    table = np.full(256, _INVALID, dtype=np.uint8)
+    table = np.full(256, INVALID, dtype=np.uint8)
     for letters, code in ((b"A", 0), (b"C", 1), (b"G", 2), (b"TU", 3), (_IUPAC + b"X", N)):
         for letter in letters:
             table[letter] = table[letter + 32] = code
@@ -28,7 +29,7 @@ def _letter_table() -> np.ndarray:
     return table
 
 
-_TABLE = _letter_table()
+LETTER_TABLE = _letter_table()
 _LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, 4], dtype=torch.uint8)
 
@@ -40,9 +41,9 @@ def _codes_of(text: str, where: str) -> np.ndarray:
         raise InputError(
             f"{where}: {text[error.start]!r} at position {error.start + 1} is not a DNA letter"
         ) from None
-    codes = _TABLE[raw]
-    if codes.max(initial=0) == _INVALID:
-        at = int(np.argmax(codes == _INVALID))
+    codes = LETTER_TABLE[raw]
+    if codes.max(initial=0) == INVALID:
+        at = int(np.argmax(codes == INVALID))
         raise InputError(
             f"{where}: {text[at]!r} at position {at + 1} is not a DNA letter; "
             "A, C, G, T, U, N and IUPAC codes are read"
@@ -99,8 +100,8 @@ def encode(seqs: str | Sequence[str] | Tensor, length: int | None = None) -> Ten
 
 def _codes_together(rows: list[str]) -> np.ndarray:
     try:
-        codes = _TABLE[np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)]
-        if codes.max(initial=0) != _INVALID:
+        codes = LETTER_TABLE[np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)]
+        if codes.max(initial=0) != INVALID:
             return codes
     except UnicodeEncodeError:
         pass
@@ -163,6 +164,15 @@ def open_text(path: str | os.PathLike[str]):
     return path.open(encoding="utf-8", errors="replace")
 
 
+def read_text(path: str | os.PathLike[str]) -> str:
+    """All of a text file, plain or gzip, without a byte order mark; InputError if it is cut short."""
+    try:
+        with open_text(path) as handle:
+            return handle.read().removeprefix("\ufeff")
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read to its end ({error}); is it cut short?") from None
+
+
 def fasta_records(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Names (up to the first space) and letters of each FASTA record, one at a time."""
     name, parts = None, []
@@ -180,7 +190,7 @@ def fasta_records(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
                     )
                 elif line:
                     parts.append(line)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read to its end ({error}); is it cut short?") from None
     if name is not None:
         yield name, "".join(parts)

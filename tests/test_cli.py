@@ -57,7 +57,10 @@ def test_from_a_run_to_motifs_and_a_report(workplace, capsys):
     assert not re.search(r"(src|href)=\"(?!#)", text)  # nothing outside the page is needed
     assert text.count('id="filter') == 30 or "Dead filters" in text
     beside = {p.name for p in page.parent.iterdir()}
-    assert beside == {"report.html", "motifs.meme", "motifs.tsv", "matches.tsv", "metrics.json"}
+    assert beside == {
+        "report.html", "motifs.meme", "motifs.tsv", "matches.tsv", "metrics.json", "sites.tsv",
+        "cooccurrence.tsv", "spacings.tsv",
+    }  # fmt: skip
     metrics = json.loads((page.parent / "metrics.json").read_text())
     assert metrics["auroc_mean"] > 0.9
     table = (page.parent / "motifs.tsv").read_text().splitlines()
@@ -210,7 +213,7 @@ def test_an_internal_error_asks_to_be_reported(monkeypatch, capsys):
 
 
 def test_every_command_has_help(capsys):
-    for command in ("demo", "simulate", "prepare", "train", "motifs", "compare", "report", "doctor"):
+    for command in ("demo", "simulate", "prepare", "train", "motifs", "compare", "scan", "report", "doctor"):
         with pytest.raises(SystemExit) as error:
             main([command, "--help"])
         assert error.value.code == 0

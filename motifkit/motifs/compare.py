@@ -125,12 +125,12 @@ def _best_of_shuffles(queries, targets, distance, count, seed) -> np.ndarray:
 
 
 def load_targets(target: MotifSet | str | os.PathLike[str]) -> MotifSet:
-    """A database by name of its JASPAR release, or path of a MEME file."""
+    """A database by name of its JASPAR release, or path of a motif file."""
     if isinstance(target, MotifSet):
         return target
     if str(target).upper().startswith("JASPAR") and not Path(target).exists():
         return load_jaspar(str(target), "vertebrates", "CORE")
-    return MotifSet.from_meme(target)
+    return MotifSet.read(target)
 
 
 def _benjamini_hochberg(ordered: np.ndarray) -> np.ndarray:

@@ -62,11 +62,11 @@ def stacks(motif: Motif) -> list[list[tuple[str, float, float]]]:
 
 
 def svg_symbols() -> str:
-    """The four letters as <symbol> elements; a page needs them once."""
-    return "".join(
-        f'<symbol id="nt{letter}" viewBox="0 0 1 1" preserveAspectRatio="none">'
-        f'<path d="{glyph(letter)}" fill="{COLOURS[letter]}"/></symbol>'
-        for letter in ALPHABET
+    """The four letters as paths of the unit square; a page needs them once, and gives them colours."""
+    return (
+        "<defs>"
+        + "".join(f'<path id="nt{x}" d="{glyph(x)}" fill="{COLOURS[x]}"/>' for x in ALPHABET)
+        + "</defs>"
     )
 
 
@@ -77,29 +77,35 @@ def svg(
     height: float = 56,
     before: int = 0,
     total: int | None = None,
+    lazy: bool = False,
 ) -> str:
-    """An <svg> that draws the motif with the symbols of `svg_symbols`, 2 bits high.
+    """An <svg> that draws the motif with the letters of `svg_symbols`, 2 bits high.
 
     `before` empty columns stand on its left, in a drawing `total` columns wide, so that two motifs can
-    be set one above the other, aligned.
+    be set one above the other, aligned. The drawing's unit is a column across and a hundredth of a bit
+    down. A lazy one is empty, and holds its columns as text for the page's script to draw when they come
+    into view: the attribute data-logo, columns apart by ";", each its letters and heights from the bottom
+    up; data-before, the empty columns.
     """
     columns = max(total or 0, before + len(motif))
-    scale = height / 2
-    parts = []
-    for index, stack in enumerate(stacks(motif)):
-        x = (before + index) * column
-        for letter, bottom, tall in stack:
-            y = height - (bottom + tall) * scale
-            parts.append(
-                f'<use href="#nt{letter}" x="{x + 0.5:.4g}" y="{y:.4g}" '
-                f'width="{column - 1:.4g}" height="{tall * scale:.4g}"/>'
-            )
-    width = columns * column
+    stacked = [
+        [(letter, round(100 * bottom), round(100 * (bottom + tall))) for letter, bottom, tall in stack]
+        for stack in stacks(motif)
+    ]
+    drawn, data = "", ""
+    if lazy:
+        text = ";".join("".join(f"{x}{high - low}" for x, low, high in stack) for stack in stacked)
+        data = f' data-logo="{text}" data-before="{before}"'
+    else:
+        drawn = "".join(
+            f'<use href="#nt{x}" transform="matrix(.94 0 0 {high - low} {index}.03 {200 - high})"/>'
+            for index, stack in enumerate(stacked, start=before)
+            for x, low, high in stack
+        )
+        drawn += f'<path class="line" d="M{before} 201h{len(motif)}" stroke="#999" stroke-width="3"/>'
     return (
-        f'<svg class="logo" width="{width:g}" height="{height + 1:g}" '
-        f'viewBox="0 0 {width:g} {height + 1:g}" role="img" aria-label="{motif.consensus}">'
-        f'{"".join(parts)}<path d="M{before * column:g} {height + 0.5:g}'
-        f'H{(before + len(motif)) * column:g}" stroke="#999"/></svg>'
+        f'<svg class="logo" width="{columns * column:g}" height="{height + 1:g}" viewBox="0 0 {columns} 203"'
+        f' preserveAspectRatio="none" role="img" aria-label="{motif.consensus}"{data}>{drawn}</svg>'
     )
 
 

@@ -162,6 +162,44 @@ class MotifSet(Sequence[Motif]):
         write_meme(self, path)
 
     @classmethod
+    def read(cls, path: str | os.PathLike[str], format: str | None = None) -> "MotifSet":
+        """Read motifs from a file of any format, told by what it holds; plain or gzip-compressed.
+
+        Formats: "meme" (in the dialects `motifkit.motifs.meme.read_meme` lists), "jaspar" (matrices of
+        counts, with or without letters and brackets), "sites" (JASPAR's aligned sites), "transfac",
+        "tsv" and "npz" (as to_tsv and to_npz write them). JASPAR and TRANSFAC need Biopython.
+
+        Raises:
+            InputError: no such file, no format that is known, or a broken record; the message names
+                file, line or record, and remedy. ValueError: an unknown `format`.
+
+        Example:
+            >>> import motifkit as mk
+            >>> motifs = mk.MotifSet.read("MA0139.1.jaspar")  # doctest: +SKIP
+        """
+        from motifkit.motifs.formats import read_motifs
+
+        return read_motifs(path, format)
+
+    def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Write "meme", "jaspar", "tsv" or "npz", by the suffix of `path` where not said."""
+        from motifkit.motifs.formats import write_motifs
+
+        write_motifs(self, path, format)
+
+    def to_jaspar(self, path: str | os.PathLike[str]) -> None:
+        """Write counts as JASPAR matrices."""
+        self.write(path, "jaspar")
+
+    def to_tsv(self, path: str | os.PathLike[str]) -> None:
+        """Write counts as a table, a row a position; MotifSet.read gives them back exactly."""
+        self.write(path, "tsv")
+
+    def to_npz(self, path: str | os.PathLike[str]) -> None:
+        """Write everything, dead filters and origin too, as a NumPy archive."""
+        self.write(path, "npz")
+
+    @classmethod
     def from_jaspar(
         cls,
         release: str = "JASPAR2016",
