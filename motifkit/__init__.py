@@ -10,6 +10,7 @@ from motifkit.motifs.compare import compare
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.motif import Motif, MotifSet
 from motifkit.motifs.scoring import match_fractions, score_placements
+from motifkit.nn.accelerate import accelerate
 from motifkit.sequences import decode, encode, one_hot, read_fasta, reverse_complement
 from motifkit.train.evaluate import evaluate
 from motifkit.train.fit import FitResult, fit
@@ -22,6 +23,7 @@ __all__ = [
     "Motif",
     "MotifSet",
     "SequenceDataset",
+    "accelerate",
     "build_info",
     "compare",
     "decode",

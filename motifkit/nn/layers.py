@@ -103,33 +103,35 @@ class ConvPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (batch, length) or one-hot (batch, 4, length) to (batch, filters, windows)."""
-        norm = self.norm
         size, stride, padding = (1, 1, 0) if self.pool is None else pool_geometry(self.pool)
-        arguments = {}
-        if norm is not None:
-            batch_statistics = norm.training or norm.running_mean is None
-            arguments = {
-                "norm_weight": norm.weight if norm.affine else norm.running_mean.new_ones(norm.num_features),
-                "norm_bias": norm.bias,
-                "running_mean": norm.running_mean,
-                "running_var": norm.running_var,
-                "training": batch_statistics,
-                "momentum": self._momentum(),
-                "eps": norm.eps,
-            }
+        arguments = {} if self.norm is None else norm_arguments(self.norm, self.conv.weight)
         return ops.conv_pool(
             x, self.conv.weight, self.conv.bias, activation=self.activation_name, pool_size=size,
             pool_stride=stride, pool_padding=padding, padding=conv_padding(self.conv), **arguments,
         )  # fmt: skip
 
-    def _momentum(self) -> float:
-        """How far the running statistics move, counting the batch as BatchNorm1d does."""
-        norm = self.norm
-        if norm.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-            if norm.momentum is None:
-                return 1.0 / float(norm.num_batches_tracked)
-        return 0.0 if norm.momentum is None else norm.momentum
+
+def norm_arguments(norm: nn.Module, like: Tensor) -> dict:
+    """conv_pool's arguments for this call of a batch norm, which counts the batch as the module would."""
+    momentum = 0.0 if norm.momentum is None else norm.momentum
+    if norm.training and norm.track_running_stats and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            momentum = 1.0 / float(norm.num_batches_tracked)
+    tracked = norm.track_running_stats or not norm.training
+    mean, variance = (norm.running_mean, norm.running_var) if tracked else (None, None)
+    gain = norm.weight
+    if gain is None and mean is None:  # else conv_pool would take it that there is no batch norm
+        gain = like.new_ones(norm.num_features)
+    return {
+        "norm_weight": gain,
+        "norm_bias": norm.bias,
+        "running_mean": mean,
+        "running_var": variance,
+        "training": norm.training or norm.running_mean is None,
+        "momentum": momentum,
+        "eps": norm.eps,
+    }
 
 
 def check_conv(conv: nn.Conv1d) -> None:
@@ -154,8 +156,8 @@ def activation_name(activation: nn.Module | None) -> str:
         return "identity"
     if type(activation) in simple:
         return simple[type(activation)]
-    if type(activation) is nn.GELU and activation.approximate == "none":
-        return "gelu"
+    if type(activation) is nn.GELU:
+        return "gelu" if activation.approximate == "none" else "gelu_tanh"
     if type(activation) is nn.Softplus and activation.beta == 1 and activation.threshold == 20:
         return "softplus"
     raise ValueError(f"activation {activation} is not one that conv_pool computes")
