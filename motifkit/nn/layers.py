@@ -1,9 +1,12 @@
 """Drop-in layers."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from motifkit import ops
+from motifkit.nn.strands import COMBINE, conv_pool_both
 
 
 class Exp(nn.Module):
@@ -67,6 +70,9 @@ class ConvPool(nn.Module):
         conv: a Conv1d over 4 channels with stride, dilation and groups of 1.
         norm: a BatchNorm1d or None. activation: a torch.nn activation (Identity, ReLU, Sigmoid,
             Tanh, Softplus, GELU, SiLU), `motifkit.nn.Exp`, or None. pool: a MaxPool1d or None.
+        strands: "+", or "both": every filter on both strands of each window, with one batch norm over the
+            two; see `motifkit.nn.strands`. combine: "max" keeps the larger strand (filters outputs), "concat"
+            gives the filters on their own strand and then on the other (2 * filters outputs).
 
     The modules given are kept as `conv`, `norm`, `activation` and `pool`, so parameters, buffers and
     state_dict keys are theirs.
@@ -88,9 +94,16 @@ class ConvPool(nn.Module):
         norm: nn.BatchNorm1d | None = None,
         activation: nn.Module | None = None,
         pool: nn.MaxPool1d | None = None,
+        *,
+        strands: str = "+",
+        combine: str = "max",
     ):
         super().__init__()
         check_conv(conv)
+        if strands not in ("+", "both"):
+            raise ValueError(f"strands must be '+' or 'both', not {strands!r}")
+        if combine not in COMBINE:
+            raise ValueError(f"combine must be one of {', '.join(COMBINE)}, not {combine!r}")
         if norm is not None and not isinstance(norm, nn.BatchNorm1d):
             raise ValueError(f"norm must be a BatchNorm1d, not {type(norm).__name__}")
         if pool is not None:
@@ -100,12 +113,16 @@ class ConvPool(nn.Module):
                 raise ValueError("pool must have dilation 1, floor mode and no returned indices")
         self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
         self.activation_name = activation_name(activation)
+        self.strands, self.combine = strands, combine
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (batch, length) or one-hot (batch, 4, length) to (batch, filters, windows)."""
         size, stride, padding = (1, 1, 0) if self.pool is None else pool_geometry(self.pool)
         arguments = {} if self.norm is None else norm_arguments(self.norm, self.conv.weight)
-        return ops.conv_pool(
+        op = ops.conv_pool
+        if self.strands == "both":
+            op = partial(conv_pool_both, combine=self.combine)
+        return op(
             x, self.conv.weight, self.conv.bias, activation=self.activation_name, pool_size=size,
             pool_stride=stride, pool_padding=padding, padding=conv_padding(self.conv), **arguments,
         )  # fmt: skip
