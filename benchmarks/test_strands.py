@@ -1,7 +1,7 @@
 """Both strands of the first block, against one strand, two calls, and PyTorch.
 
-"Two calls" is what a reader would write with conv_pool: the sequences and their reverse complements, each with
-its own batch statistics; the larger of the two is kept.
+"Two calls" is what a reader would write with conv_pool: the sequences and their reverse complements, each
+with its own batch statistics; the larger of the two is kept.
 """
 
 import pytest

@@ -36,7 +36,9 @@ class Twin(nn.Module):
         y = (block.activation or nn.Identity())(block.norm(z) if block.norm else z)
         y = F.max_pool1d(y, pool.kernel_size, pool.stride, pool.padding) if pool else y
         own, other = y.chunk(2)
-        return torch.cat([own, other], 1) if block.combine == "concat" else torch.maximum(own, other)
+        return (
+            torch.cat([own, other], 1) if block.combine == "concat" else torch.where(own >= other, own, other)
+        )
 
 
 def block_of(combine, activation="relu", norm=True, pool=(6, 6, 0), padding="same", width=8, bias=True):

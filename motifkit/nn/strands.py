@@ -85,7 +85,7 @@ def conv_pool_both(
         (batch, filters, windows) or, with "concat", (batch, 2 * filters, windows). With padding that is the
         same at both ends ("same" with an odd width, "valid") the reverse complement of a sequence gives
         the same windows in reverse order, with "concat" the strands changed over. Where the strands tie
-        exactly under "max", each gets half of the gradient.
+        exactly under "max", the gradient goes to the sequence's own strand.
 
     Raises:
         ValueError: as conv_pool, or an unknown `combine`.
@@ -107,9 +107,10 @@ def conv_pool_both(
         return reference(codes, weight, bias, combine=combine, **block, **norm)
     codes = _common.as_codes(codes)
     if norm and norm.get("training", False):
-        weight, bias = _folded(codes, weight, bias, padding, **norm)
+        both, both_bias = _folded(codes, weight, bias, padding, **norm)
         norm = {}
-    both, both_bias = _twice(weight, bias)
+    else:
+        both, both_bias = _twice(weight, bias)
     settings = {k: _doubled(v) if isinstance(v, Tensor) else v for k, v in norm.items()}
     return _combined(ops.conv_pool(codes, both, both_bias, **block, **settings), combine)
 
@@ -128,7 +129,7 @@ def _folded(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias with the batch norm of this batch's windows, both strands, in them."""
+    """Weight and bias of both strands with the batch norm of this batch's windows in them."""
     width = weight.shape[2]
     pads = _common.resolve_padding(padding, width)
     windows = 2 * codes.shape[0] * _common.conv_length(codes.shape[1], width, pads)
@@ -136,22 +137,65 @@ def _folded(
         raise ValueError(f"batch statistics need at least 2 windows, got {windows // 2}")
     counts = window_counts(codes, width, *pads)
     counts = (counts + counts.flip(0, 1)).double() / windows
-    flat = weight.double().flatten(1)  # (filters, 4 * width)
     frequencies = counts.diagonal()
-    mean = flat @ frequencies
-    variance = ((flat @ (counts - frequencies.outer(frequencies))) * flat).sum(1)
+    covariance = counts - frequencies.outer(frequencies)
+    both, shift, mean, variance = _Fold.apply(
+        weight, bias, norm_weight, norm_bias, frequencies, covariance, eps
+    )  # fmt: skip
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             seen = mean if bias is None else mean + bias
             running_mean.lerp_(seen.to(running_mean.dtype), momentum)
             running_var.lerp_((variance * (windows / (windows - 1))).to(running_var.dtype), momentum)
-    scale = (variance + eps).rsqrt()
-    scale = scale if norm_weight is None else scale * norm_weight
-    shift = -scale * mean
-    shift = shift if norm_bias is None else shift + norm_bias
-    if bias is not None:
-        shift = shift + (bias - bias)  # the mean takes it away; its gradient is zero, not absent
-    return (scale[:, None, None] * weight).to(weight.dtype), shift.to(weight.dtype)
+    return both, shift
+
+
+class _Fold(torch.autograd.Function):
+    """Weights s W and their reverse complements, shifts b - s mean twice, mean and variance; float64 within.
+    With A and q the gradients of weights and shifts, both strands' added,
+
+        ds = <A, W> - q mean,   dg = r ds,   dv = -g r^3 ds / 2,   dW = s A - s q p' + 2 dv W C,   db = q
+
+    with r = 1 / sqrt(variance + eps). The mean takes the convolution's bias away: its gradient is zero.
+    """
+
+    @staticmethod
+    def forward(ctx, weight, bias, norm_weight, norm_bias, frequencies, covariance, eps):
+        flat = weight.double().flatten(1)
+        mean = flat @ frequencies
+        weight_cov = flat @ covariance
+        variance = (weight_cov * flat).sum(1)
+        rate = (variance + eps).rsqrt()
+        gain = torch.ones_like(rate) if norm_weight is None else norm_weight.double()
+        shift = -gain * rate * mean
+        shift = shift if norm_bias is None else shift + norm_bias
+        ctx.save_for_backward(flat, mean, weight_cov, rate, gain, frequencies)
+        ctx.shape, ctx.dtype = weight.shape, weight.dtype
+        ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
+        ctx.mark_non_differentiable(mean, variance)
+        scaled = ((gain * rate)[:, None] * flat).to(weight.dtype)
+        # Letters and positions turned round are the flat row turned round.
+        both = torch.cat([scaled, scaled.flip(1)]).unflatten(1, weight.shape[1:])
+        return both, _doubled(shift.to(weight.dtype)), mean, variance
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_both, grad_shift, *_):
+        flat, mean, weight_cov, rate, gain, frequencies = ctx.saved_tensors
+        own, other = grad_both.double().flatten(1).chunk(2)
+        grad = own + other.flip(1)
+        shift = grad_shift.double().view(2, -1).sum(0)
+        scale = gain * rate
+        grad_scale = (grad * flat).sum(1) - shift * mean
+        grad_variance = -0.5 * gain * rate**3 * grad_scale
+        grad_weight = (
+            scale[:, None] * grad
+            - (scale * shift).outer(frequencies)
+            + 2 * grad_variance[:, None] * weight_cov
+        )
+        gradients = torch.zeros_like(shift), rate * grad_scale, shift
+        others = [x.to(ctx.dtype) if given else None for x, given in zip(gradients, ctx.given, strict=True)]
+        return grad_weight.to(ctx.dtype).view(ctx.shape), *others, None, None, None
 
 
 def _twice(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -164,4 +208,21 @@ def _doubled(value: Tensor) -> Tensor:
 
 
 def _combined(y: Tensor, combine: str) -> Tensor:
-    return torch.maximum(*y.chunk(2, dim=1)) if combine == "max" else y
+    if combine == "concat":
+        return y
+    return _Larger.apply(y) if y.requires_grad else torch.maximum(*y.chunk(2, dim=1))
+
+
+class _Larger(torch.autograd.Function):
+    """The larger half of the channels; where they tie the gradient is the first half's."""
+
+    @staticmethod
+    def forward(ctx, y):
+        own, other = y.chunk(2, dim=1)
+        ctx.save_for_backward(other > own)
+        return torch.maximum(own, other)
+
+    @staticmethod
+    def backward(ctx, grad):
+        others = ctx.saved_tensors[0] * grad
+        return torch.cat([grad - others, others], 1)
