@@ -15,6 +15,7 @@ from motifkit.motifs.scanning import scan_sequences
 from motifkit.motifs.scoring import match_fractions, score_placements
 from motifkit.motifs.sites import find_sites
 from motifkit.motifs.table import compare_rules
+from motifkit.nn.accelerate import accelerate
 from motifkit.sequences import decode, encode, one_hot, read_fasta, reverse_complement
 from motifkit.train.evaluate import evaluate
 from motifkit.train.fit import FitResult, fit
@@ -27,6 +28,7 @@ __all__ = [
     "Motif",
     "MotifSet",
     "SequenceDataset",
+    "accelerate",
     "build_info",
     "cluster_motifs",
     "compare",

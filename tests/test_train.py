@@ -40,7 +40,7 @@ def same(a, b):
     return all(torch.equal(value, b[name]) for name, value in a.items())
 
 
-@pytest.mark.parametrize("name", mk.models.names())
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_has_the_papers_shape(name):
     model = mk.models.build(name, length=200)
     a = ARCHITECTURES[name]

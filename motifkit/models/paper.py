@@ -83,8 +83,6 @@ def build(name: str, length: int = 200, classes: int = 12, *, init: str = "gloro
     """
     if name not in ARCHITECTURES:
         raise InputError(f"unknown model {name!r}; there are {', '.join(ARCHITECTURES)}")
-    if init not in _INITIALISERS:
-        raise InputError(f"init must be one of {', '.join(_INITIALISERS)}, not {init!r}")
     a = ARCHITECTURES[name]
     if length < a.shortest:
         raise InputError(f"{name} needs sequences of at least {a.shortest} letters, not {length}")
@@ -117,12 +115,19 @@ def build(name: str, length: int = 200, classes: int = 12, *, init: str = "gloro
         ("output", nn.Linear(a.dense, classes)),
     ]
     model = nn.Sequential(OrderedDict(layers))
+    initialise(model, init)
+    return model
+
+
+def initialise(model: nn.Module, init: str) -> None:
+    """Draw the weights of every convolution and dense layer anew, "glorot" or "he"; biases are 0."""
+    if init not in _INITIALISERS:
+        raise InputError(f"init must be one of {', '.join(_INITIALISERS)}, not {init!r}")
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Linear):
             _INITIALISERS[init](module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    return model
 
 
 def _batch_norm(features: int) -> nn.BatchNorm1d:

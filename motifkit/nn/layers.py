@@ -1,9 +1,12 @@
 """Drop-in layers."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from motifkit import ops
+from motifkit.nn.strands import COMBINE, conv_pool_both
 
 
 class Exp(nn.Module):
@@ -67,6 +70,9 @@ class ConvPool(nn.Module):
         conv: a Conv1d over 4 channels with stride, dilation and groups of 1.
         norm: a BatchNorm1d or None. activation: a torch.nn activation (Identity, ReLU, Sigmoid,
             Tanh, Softplus, GELU, SiLU), `motifkit.nn.Exp`, or None. pool: a MaxPool1d or None.
+        strands: "+", or "both": every filter on both strands of each window, with one batch norm over the
+            two; see `motifkit.nn.strands`. combine: "max" keeps the larger strand (filters outputs), "concat"
+            gives the filters on their own strand and then on the other (2 * filters outputs).
 
     The modules given are kept as `conv`, `norm`, `activation` and `pool`, so parameters, buffers and
     state_dict keys are theirs.
@@ -88,9 +94,16 @@ class ConvPool(nn.Module):
         norm: nn.BatchNorm1d | None = None,
         activation: nn.Module | None = None,
         pool: nn.MaxPool1d | None = None,
+        *,
+        strands: str = "+",
+        combine: str = "max",
     ):
         super().__init__()
         check_conv(conv)
+        if strands not in ("+", "both"):
+            raise ValueError(f"strands must be '+' or 'both', not {strands!r}")
+        if combine not in COMBINE:
+            raise ValueError(f"combine must be one of {', '.join(COMBINE)}, not {combine!r}")
         if norm is not None and not isinstance(norm, nn.BatchNorm1d):
             raise ValueError(f"norm must be a BatchNorm1d, not {type(norm).__name__}")
         if pool is not None:
@@ -100,36 +113,42 @@ class ConvPool(nn.Module):
                 raise ValueError("pool must have dilation 1, floor mode and no returned indices")
         self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
         self.activation_name = activation_name(activation)
+        self.strands, self.combine = strands, combine
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (batch, length) or one-hot (batch, 4, length) to (batch, filters, windows)."""
-        norm = self.norm
         size, stride, padding = (1, 1, 0) if self.pool is None else pool_geometry(self.pool)
-        arguments = {}
-        if norm is not None:
-            batch_statistics = norm.training or norm.running_mean is None
-            arguments = {
-                "norm_weight": norm.weight if norm.affine else norm.running_mean.new_ones(norm.num_features),
-                "norm_bias": norm.bias,
-                "running_mean": norm.running_mean,
-                "running_var": norm.running_var,
-                "training": batch_statistics,
-                "momentum": self._momentum(),
-                "eps": norm.eps,
-            }
-        return ops.conv_pool(
+        arguments = {} if self.norm is None else norm_arguments(self.norm, self.conv.weight)
+        op = ops.conv_pool
+        if self.strands == "both":
+            op = partial(conv_pool_both, combine=self.combine)
+        return op(
             x, self.conv.weight, self.conv.bias, activation=self.activation_name, pool_size=size,
             pool_stride=stride, pool_padding=padding, padding=conv_padding(self.conv), **arguments,
         )  # fmt: skip
 
-    def _momentum(self) -> float:
-        """How far the running statistics move, counting the batch as BatchNorm1d does."""
-        norm = self.norm
-        if norm.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-            if norm.momentum is None:
-                return 1.0 / float(norm.num_batches_tracked)
-        return 0.0 if norm.momentum is None else norm.momentum
+
+def norm_arguments(norm: nn.Module, like: Tensor) -> dict:
+    """conv_pool's arguments for this call of a batch norm, which counts the batch as the module would."""
+    momentum = 0.0 if norm.momentum is None else norm.momentum
+    if norm.training and norm.track_running_stats and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            momentum = 1.0 / float(norm.num_batches_tracked)
+    tracked = norm.track_running_stats or not norm.training
+    mean, variance = (norm.running_mean, norm.running_var) if tracked else (None, None)
+    gain = norm.weight
+    if gain is None and mean is None:  # else conv_pool would take it that there is no batch norm
+        gain = like.new_ones(norm.num_features)
+    return {
+        "norm_weight": gain,
+        "norm_bias": norm.bias,
+        "running_mean": mean,
+        "running_var": variance,
+        "training": norm.training or norm.running_mean is None,
+        "momentum": momentum,
+        "eps": norm.eps,
+    }
 
 
 def check_conv(conv: nn.Conv1d) -> None:
@@ -154,8 +173,8 @@ def activation_name(activation: nn.Module | None) -> str:
         return "identity"
     if type(activation) in simple:
         return simple[type(activation)]
-    if type(activation) is nn.GELU and activation.approximate == "none":
-        return "gelu"
+    if type(activation) is nn.GELU:
+        return "gelu" if activation.approximate == "none" else "gelu_tanh"
     if type(activation) is nn.Softplus and activation.beta == 1 and activation.threshold == 20:
         return "softplus"
     raise ValueError(f"activation {activation} is not one that conv_pool computes")

@@ -8,6 +8,7 @@ positions (`window_counts`), which no weight enters. Backward scatters the poole
 they were kept from; the batch statistics' share of the gradient is again a product with those counts.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -28,9 +29,10 @@ ACTIVATIONS = {
     "tanh": torch.tanh,
     "softplus": F.softplus,
     "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
 }
-_TWO_SIDED = ("gelu", "silu")
+_TWO_SIDED = ("gelu", "gelu_tanh", "silu")
 
 
 def reference(
@@ -98,7 +100,8 @@ def conv_pool(
             are moved towards the batch's statistics in place (the variance unbiased).
         training: normalise by the batch's own mean and variance, over all windows of all sequences.
         momentum, eps: of the batch norm.
-        activation: "identity", "relu", "exp", "sigmoid", "tanh", "softplus", "gelu" or "silu".
+        activation: "identity", "relu", "exp", "sigmoid", "tanh", "softplus", "gelu", "gelu_tanh"
+            (GELU by its tanh approximation) or "silu".
         pool_size, pool_stride, pool_padding: the pool; stride None means the size.
         padding: of the convolution, as `onehot_conv1d`.
         check_onehot: False takes your word that a float input is one-hot.
