@@ -7,7 +7,7 @@
 
 What comes out is of the kind of the first array, the sequences: NumPy, CuPy, what `from_dlpack` of its array
 namespace makes (JAX and other libraries of the Python array API standard), a Numba device array. A kind that
-offers none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's alone.
+offers none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's.
 """
 
 import contextlib
