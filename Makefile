@@ -59,7 +59,7 @@ cuda-coverage: $(VENV)/.installed-dev
 	cmake --build $(COVERAGE) --parallel
 	find $(COVERAGE) -name '*.gcda' -delete
 	MOTIFKIT_EMULATED=$(COVERAGE) $(BIN)/pytest -q -k emulated $(OP_TESTS)
-	$(BIN)/gcovr --root . --filter csrc/cuda/ --fail-under-line 95 $(COVERAGE)
+	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 95 $(COVERAGE)
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -60,9 +60,9 @@ __global__ void __launch_bounds__(kAlignThreads, 1) count_kernel(AlignJob job) {
       const int code = __ldg(p.codes + sequence * p.codes_stride + at);
       if (code > 3) continue;
       const Sum weight = p.weights == nullptr ? Sum(1) : static_cast<Sum>(p.weights[hit]);
-#pragma unroll
-      for (int letter = 0; letter < 4; ++letter)
-        if ((forward ? code : 3 - code) == letter) counts[letter] += weight;
+      const int seen = forward ? code : 3 - code;
+#pragma unroll  // adding 0 to the others keeps all four in registers
+      for (int letter = 0; letter < 4; ++letter) counts[letter] += seen == letter ? weight : Sum(0);
     }
 #pragma unroll
     for (int letter = 0; letter < 4; ++letter) out[letter * p.width + column] = counts[letter];

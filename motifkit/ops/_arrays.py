@@ -6,9 +6,8 @@
     __cuda_array_interface__     the same, with the stream that the interface names
 
 What comes out is of the kind of the first array, the sequences: NumPy, CuPy, what `from_dlpack` of its array
-namespace makes (JAX and other libraries of the Python array API standard), a Numba device array. A kind
-that offers none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's
-alone.
+namespace makes (JAX and other libraries of the Python array API standard), a Numba device array. A kind that
+offers none of these gets PyTorch tensors, which speak both protocols themselves. Gradients are PyTorch's.
 """
 
 import contextlib
