@@ -11,7 +11,7 @@ from pathlib import Path
 from motifkit import __version__
 from motifkit.errors import InputError, MissingDependencyError
 
-Handler = Callable[[argparse.Namespace], None]
+Handler = Callable[[argparse.Namespace], int | None]  # what it returns, if anything, is the exit status
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         _set_threads(arguments.threads)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (InputError, MissingDependencyError) as error:
         print(f"motifkit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -38,7 +38,6 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"motifkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _simulate, _prepare, _train, _motifs, _compare, _report, _doctor):
+    for add in (_demo, _simulate, _prepare, _train, _motifs, _compare, _report, _reproduce, _doctor):
         add(commands)
     return parser
 
@@ -216,7 +215,7 @@ def _train(commands) -> None:
     parser.add_argument("data", type=Path, metavar="DATA.h5")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--model", default="CNN-25", help="its name in the paper")
-    parser.add_argument("--init", default="glorot", choices=("glorot", "he"), help="initial values")
+    parser.add_argument("--init", default="glorot", choices=("glorot", "he", "torch"), help="initial values")
     parser.add_argument("--epochs", type=int, default=100, help="at most")
     parser.add_argument("--batch-size", type=int, default=100, help="sequences a step")
     parser.add_argument("--lr", type=float, default=3e-4, help="of Adam")
@@ -244,7 +243,10 @@ def _train_run(arguments, dataset) -> None:
     """Train or continue the run in arguments.out."""
     from motifkit import fit
     from motifkit.files import writable_folder
+    from motifkit.train.memory import keep_freed_memory
     from motifkit.train.run import Run
+
+    keep_freed_memory()
 
     out = writable_folder(arguments.out)
     run = Run(
@@ -424,6 +426,25 @@ def _write_report(
     name = "simulated data" if dataset.placements is not None else path.stem
     write_report(out, analysis, dataset, history=history, title=f"{run.model} on {name}", details=details)
     return analysis
+
+
+# ---- the paper --------------------------------------------------------------------------------
+
+
+def _reproduce(commands) -> None:
+    from motifkit.experiments.command import add_arguments
+
+    parser = _command(
+        commands, "reproduce", _run_reproduce, "a table or figure of the paper, beside its values",
+        "Trains what is not stored in --out yet, as independent runs; a call that was cut short goes on.",
+    )  # fmt: skip
+    add_arguments(parser)
+
+
+def _run_reproduce(arguments) -> int:
+    from motifkit.experiments import command
+
+    return command.run(arguments, lambda text: _say(arguments, text), _print_result)
 
 
 # ---- doctor ----------------------------------------------------------------------------------
