@@ -176,7 +176,7 @@ def _save_dataset(arguments, dataset) -> None:
 
 def _prepare(commands) -> None:
     parser = _command(
-        commands, "prepare", _run_prepare, "make a data set of tables or FASTA files",
+        commands, "prepare", _run_prepare, "make a data set of tables, FASTA, peaks or published files",
         "One class a file, named by it, or one class a label column of a single table.",
     )  # fmt: skip
     parser.add_argument("out", type=Path, metavar="OUT.h5")
@@ -193,11 +193,44 @@ def _prepare(commands) -> None:
         "--fractions", nargs=3, type=float, default=(0.7, 0.1, 0.2), metavar=("TRAIN", "VALID", "TEST"),
         help="shares of the splits",
     )  # fmt: skip
+    parser.add_argument("--bed", nargs="+", type=Path, default=[], help="BED files of peaks, one class each")
+    parser.add_argument("--genome", type=Path, help="FASTA of the genome that --bed speaks of")
+    parser.add_argument("--bin", type=int, default=200, help="letters of a labelled bin, with --bed")
+    parser.add_argument("--length", type=int, default=1000, help="letters around a bin, with --bed")
+    parser.add_argument("--valid-chromosomes", nargs="+", default=["chr7"], help="held out, with --bed")
+    parser.add_argument(
+        "--test-chromosomes", nargs="+", default=["chr8", "chr9"], help="held out, with --bed"
+    )
+    parser.add_argument("--background", type=int, help="bins without peaks added a bin with one, with --bed")
+    parser.add_argument("--deepsea", type=Path, metavar="DIR", help="folder of DeepSEA's training bundle")
+    parser.add_argument("--authors", type=Path, metavar="FILE.h5", help="a file of the paper's program")
+    parser.add_argument("--channels", help="take this order of one-hot channels without a check")
 
 
 def _run_prepare(arguments) -> None:
     from motifkit import prepare
+    from motifkit.data import onehot_files, peaks
 
+    ways = ("table", "positives", "bed", "deepsea", "authors")
+    given = [f"--{way}" for way in ways if getattr(arguments, way)]
+    if len(given) != 1:
+        raise InputError(
+            f"give one of {', '.join(f'--{way}' for way in ways)}"
+            + (f", not {' and '.join(given)}" * bool(given))
+        )
+    if (arguments.genome is None) != (not arguments.bed):
+        raise InputError("--bed and --genome go together")
+    if arguments.bed:
+        dataset = peaks.prepare_peaks(
+            arguments.bed, arguments.genome, bin_size=arguments.bin, length=arguments.length,
+            valid_chromosomes=arguments.valid_chromosomes, test_chromosomes=arguments.test_chromosomes,
+            background=arguments.background, seed=arguments.seed,
+        )  # fmt: skip
+        return _save_dataset(arguments, dataset)
+    if arguments.deepsea or arguments.authors:
+        read = onehot_files.read_deepsea if arguments.deepsea else onehot_files.read_authors
+        dataset = read(arguments.deepsea or arguments.authors, channels=arguments.channels)
+        return _save_dataset(arguments, dataset)
     dataset = prepare(
         tables=arguments.table, positives=arguments.positives, negatives=arguments.negatives,
         test=arguments.test, sequence_column=arguments.sequence_column,

@@ -116,7 +116,7 @@ def _dask(
                 client.submit(run_job, job, out, threads, wait, pure=False, key=f"{job.name}-{id(job)}"): job
                 for job in jobs
             }
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(list(futures), loop=client.loop):
                 yield _outcome(future, futures[future], distributed)
     finally:
         if cluster is not None:

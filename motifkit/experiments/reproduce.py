@@ -18,7 +18,8 @@ from motifkit.motifs.compare import load_targets
 
 TABLE1 = (
     "CNN-1", "CNN-2", "CNN-4", "CNN-10", "CNN-25", "CNN-50", "CNN-100", "CNN9-4", "CNN9-25", "CNN3-50",
-    "CNN3-2", "CNN-50-2", "CNN-50-2 (code)", "CNN19-1-2", "CNN-25 (60)", "CNN-25 (90)", "CNN-25 (120)", "CNN-1-1-100",
+    "CNN3-2", "CNN-50-2", "CNN-50-2 (code)", "CNN19-1-2", "CNN-25 (60)", "CNN-25 (90)", "CNN-25 (120)",
+    "CNN-1-1-100",
 )  # fmt: skip
 _DEEPSEA = (
     "table2, fig4 and s2 need in vivo data: give --data FILE.h5 (from 'motifkit prepare'), or --deepsea DIR"
@@ -138,7 +139,7 @@ def _dataset(request: Request, in_vivo: bool) -> tuple[SequenceDataset, Path]:
     if in_vivo:
         if request.deepsea is None:
             raise InputError(_DEEPSEA)
-        from motifkit.data.deepsea import read_deepsea
+        from motifkit.data.onehot_files import read_deepsea
 
         dataset = read_deepsea(request.deepsea)
     else:
