@@ -259,10 +259,14 @@ def _train(commands) -> None:
 def _run_train(arguments) -> None:
     from motifkit import evaluate
     from motifkit.data.dataset import SequenceDataset
+    from motifkit.train import distributed
     from motifkit.train.run import load_model
 
     dataset = SequenceDataset.load(arguments.data)
+    arguments.quiet |= distributed.rank() > 0  # under torchrun one process speaks for all
     _train_run(arguments, dataset)
+    if distributed.rank() > 0:
+        return
     _, model = load_model(arguments.out)
     result = evaluate(model, dataset, device=arguments.device)
     text = (
@@ -276,6 +280,7 @@ def _train_run(arguments, dataset) -> None:
     """Train or continue the run in arguments.out."""
     from motifkit import fit
     from motifkit.files import writable_folder
+    from motifkit.train.distributed import rank
     from motifkit.train.memory import keep_freed_memory
     from motifkit.train.run import Run
 
@@ -287,8 +292,8 @@ def _train_run(arguments, dataset) -> None:
         str(arguments.data.resolve()), arguments.seed, arguments.epochs, arguments.batch_size,
         arguments.lr,
     )  # fmt: skip
-    resume = False
-    if (out / "run.json").exists():
+    resume = arguments.resume
+    if rank() == 0 and (out / "run.json").exists():
         earlier = Run.load(out)
         same = (earlier.model, earlier.length, earlier.class_names, earlier.seed, earlier.init)
         if not arguments.resume:
@@ -299,9 +304,9 @@ def _train_run(arguments, dataset) -> None:
                 f" {earlier.length} nt (seed {earlier.seed}, {earlier.init}), not of what is asked for;"
                 " name another folder"
             )
-        resume = True
     model = run.build()
-    run.save(out)
+    if rank() == 0:
+        run.save(out)
     _say(arguments, f"training {arguments.model} on {len(dataset.splits['train']):,} sequences")
     fit(
         model, dataset, epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr,

@@ -160,7 +160,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(data, tmp_path):
 def test_batches_cover_an_epoch_in_an_order_of_its_own():
     codes = torch.arange(250, dtype=torch.uint8)[:, None]
     epochs = [list(Batches(codes, codes, 100, seed=1, epoch=lambda e=e: e)) for e in (0, 1, 0)]
-    rows = [torch.cat([c for c, _ in epoch]).flatten().tolist() for epoch in epochs]
+    rows = [torch.cat([c for c, _, _ in epoch]).flatten().tolist() for epoch in epochs]
     assert rows[0] == rows[2] != rows[1]
     assert sorted(rows[0]) == sorted(rows[1]) == list(range(250))
 

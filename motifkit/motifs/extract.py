@@ -16,6 +16,7 @@ from motifkit.motifs.filters import FilterBank, filter_bank
 from motifkit.motifs.motif import Motif, MotifSet
 from motifkit.ops import Hits
 from motifkit.sequences import encode
+from motifkit.train import distributed as processes
 
 _BATCH_LETTERS = 1 << 21  # letters scanned at once where batch_size is not given
 
@@ -31,6 +32,7 @@ def extract_motifs(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
+    distributed: bool = False,
 ) -> MotifSet:
     """Turn the filters of a first convolution into motifs, from the windows that activate them.
 
@@ -53,6 +55,8 @@ def extract_motifs(
         rule, threshold: see above. strands: "+", "-" or "both".
         batch_size: sequences scanned at once. device: where to scan; by default the sequences'.
         progress: show a progress bar (tqdm).
+        distributed: under torchrun, let each process scan its part of the sequences; all get the motifs
+            of all. Every process must be given the same sequences.
 
     Returns:
         MotifSet, a motif a live filter, named "filter0" and so on. `nsites` is the number of
@@ -72,13 +76,18 @@ def extract_motifs(
     codes = as_sequences(sequences)
     if len(codes) == 0:
         raise ValueError("no sequences to extract motifs from")
+    total = len(codes)
+    if distributed:
+        codes = codes.tensor_split(processes.world())[processes.rank()]
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
     bank = filter_bank(model, layer, device or codes.device)
     chosen = RULES[rule]
     threshold = chosen.threshold if threshold is None else threshold
-    batches = _Batches(codes, bank, strands, batch_size, device, progress)
+    batches = _Batches(codes, bank, strands, batch_size, device, progress, distributed)
     counts, nsites = chosen.count(batches, threshold)
+    if distributed:
+        counts, nsites = processes.summed(counts), processes.summed(nsites)
     motifs, dead = [], []
     for name, table, sites in zip(bank.names, counts.cpu().numpy(), nsites.tolist(), strict=True):
         if sites > 0 and table.sum() > 0:
@@ -87,7 +96,7 @@ def extract_motifs(
             dead.append(name)
     origin = {
         "rule": rule, "threshold": threshold, "strands": strands, "layer": bank.layer,
-        "sequences": len(codes),
+        "sequences": total,
     }  # fmt: skip
     return MotifSet(motifs, dead, origin)
 
@@ -109,6 +118,7 @@ class _Batches:
     batch_size: int | None
     device: torch.device | str | None
     progress: bool
+    distributed: bool = False  # whether other processes scan other sequences
 
     def __iter__(self) -> Iterator[Tensor]:
         size = self.batch_size or max(1, _BATCH_LETTERS // max(1, self.codes.shape[1]))
@@ -178,6 +188,8 @@ def _code(batches: _Batches, threshold: float) -> tuple[Tensor, Tensor]:
     observed = torch.full_like(bank.bias, -torch.inf)
     for batch in batches:
         observed = torch.maximum(observed, batches.scan(batch).score.amax(0))
+    if batches.distributed:
+        observed = processes.largest(observed)
     top = bank.activate(observed)
     least = torch.where(top > 0, bank.pre_threshold(top * threshold), torch.inf)
     shown = max(width, _CODE_WIDTH)

@@ -116,6 +116,7 @@ class ConvPool(nn.Module):
                 "training": batch_statistics,
                 "momentum": self._momentum(),
                 "eps": norm.eps,
+                "window_sums": getattr(norm, "window_sums", None) if batch_statistics else None,
             }
         return ops.conv_pool(
             x, self.conv.weight, self.conv.bias, activation=self.activation_name, pool_size=size,

@@ -8,6 +8,7 @@ positions (`window_counts`), which no weight enters. Backward scatters the poole
 they were kept from; the batch statistics' share of the gradient is again a product with those counts.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -81,6 +82,7 @@ def conv_pool(
     pool_padding: int = 0,
     padding: Padding = "same",
     check_onehot: bool = True,
+    window_sums: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""Convolution, batch norm, activation and max-pool of one-hot sequences in one pass.
 
@@ -102,6 +104,9 @@ def conv_pool(
         pool_size, pool_stride, pool_padding: the pool; stride None means the size.
         padding: of the convolution, as `onehot_conv1d`.
         check_onehot: False takes your word that a float input is one-hot.
+        window_sums: given where the batch is shared out over processes: sums an int64 tensor over them
+            (torch.distributed.all_reduce). Statistics are then of the whole batch. Each process's gradients
+            are its part of the whole batch's, which are their sum.
 
     Returns:
         (batch, filters, windows), of weight's dtype. Where values tie within a window the gradient
@@ -138,6 +143,8 @@ def conv_pool(
         raise ValueError("batch norm outside training needs running_mean and running_var")
 
     if _common.is_dense(codes, check_onehot) or not _native.serves(codes):
+        if batch_statistics and window_sums is not None:
+            raise ValueError("window_sums needs codes or a one-hot tensor on a device with kernels")
         return reference(
             codes, weight, bias, norm_weight=norm_weight, norm_bias=norm_bias,
             running_mean=running_mean, running_var=running_var, training=training,
@@ -161,6 +168,11 @@ def conv_pool(
             raise ValueError(f"batch statistics need at least 2 windows, got {windows}")
         count = window_counts if torch.compiler.is_compiling() else _counts
         gram = count(codes, weight.shape[2], *pads)
+        if window_sums is not None:
+            if torch.compiler.is_compiling():
+                raise ValueError("batch statistics over processes do not compile; disable it for this block")
+            sums = window_sums(torch.cat([gram.flatten(), gram.new_tensor([windows])]))
+            gram, windows = sums[:-1].view_as(gram), int(sums[-1])
     elif normalise:
         mean, variance = _common.widened(running_mean, dtype), _common.widened(running_var, dtype)
 
@@ -334,7 +346,7 @@ class _ConvPool(torch.autograd.Function):
         statistics += mean, variance
         ctx.statistics = rest[:2] if mean is None else (mean, variance)
         ctx.save_for_backward(codes, weight, bias, norm_weight)
-        ctx.gram, ctx.scalars = rest[2], rest[4:10]
+        ctx.gram, ctx.windows, ctx.scalars = rest[2], rest[3], rest[4:10]
         ctx.given = bias is not None, norm_weight is not None, norm_bias is not None
         return out
 
@@ -344,8 +356,27 @@ class _ConvPool(torch.autograd.Function):
         weight, *others = _backward(
             grad, ctx.kept, *ctx.saved_tensors, *ctx.statistics, ctx.weight_cov, ctx.gram, *ctx.scalars
         )
+        if ctx.gram is not None:
+            weight = _share_of_all(ctx, weight, others[2])
         others = [value if given else None for value, given in zip(others, ctx.given, strict=True)]
         return None, None, None, weight, *others
+
+
+def _share_of_all(ctx, grad_weight: Tensor, total: Tensor) -> Tensor:
+    """The gradient of weight where the statistics are of more windows than this process has.
+
+    The kernel takes total / n times the sum of all windows away, with n its own windows; n of all is meant.
+    """
+    codes, weight, _, norm_weight = ctx.saved_tensors
+    own = codes.shape[0] * _common.conv_length(codes.shape[1], weight.shape[2], ctx.scalars[1:3])
+    if own == ctx.windows:
+        return grad_weight
+    scale = (ctx.statistics[1].double() + ctx.scalars[0]).rsqrt()
+    if norm_weight is not None:
+        scale = scale * norm_weight.double()
+    share = total.double() * scale * (1 / own - 1 / ctx.windows)
+    sums = ctx.gram.diagonal().double().view(1, *weight.shape[1:])
+    return (grad_weight.double() + share[:, None, None] * sums).to(grad_weight.dtype)
 
 
 def _registered_backward(ctx, grad, *_):
