@@ -18,7 +18,7 @@ _LEAST_BITS = 0.01  # smaller letters are not drawn
 @cache
 def glyph(letter: str) -> str:
     """SVG path of a letter filling the unit square, the origin at its top left."""
-    outline = _outline(letter)
+    outline = letter_outline(letter)
     vertices, codes = outline.vertices, outline.codes
     commands = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
     points = {1: 1, 2: 1, 3: 2, 4: 3, 79: 0}
@@ -32,7 +32,7 @@ def glyph(letter: str) -> str:
 
 
 @cache
-def _outline(letter: str):
+def letter_outline(letter: str):
     """A bold outline scaled to the unit square."""
     require("matplotlib", "motifs")
     from matplotlib.font_manager import FontProperties
@@ -112,7 +112,7 @@ def draw(axes, motif: Motif) -> None:
     for index, stack in enumerate(stacks(motif)):
         for letter, bottom, height in stack:
             place = Affine2D().scale(0.96, height).translate(index + 0.02, bottom)
-            outline = _outline(letter).transformed(place)
+            outline = letter_outline(letter).transformed(place)
             axes.add_patch(PathPatch(outline, facecolor=COLOURS[letter], linewidth=0))
     axes.set_xlim(0, max(len(motif), 1))
     axes.set_ylim(0, 2)
