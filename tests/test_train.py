@@ -49,7 +49,8 @@ def test_every_architecture_has_the_papers_shape(name):
     convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv1d)]
     assert len(convs) == len(a.pools)
     assert all(conv.bias is None for conv in convs)
-    assert model.dense.in_features == 128 * 2  # the pools multiply to 100
+    assert model.dense.in_features == a.second_filters * 2  # the pools multiply to 100
+    assert (a.second_filters, a.dense) == ((64, 96) if "(code)" in name else (128, 512))
 
 
 def test_the_papers_two_nets_have_as_many_parameters():

@@ -69,7 +69,7 @@ def logo_sheet(panels: Sequence[Panel], truth: Mapping[str, Motif], caption: str
     for part, panel in zip(parts, panels, strict=True):
         part.suptitle(panel.title, fontsize=9, fontweight="bold")
         grid = part.subplots(max(rows), panel.columns, squeeze=False)
-        _fill(grid.T.flat, panel.motifs, panel.labels)  # filters run down the columns
+        _fill(list(grid.T.flat), panel.motifs, panel.labels)  # filters run down the columns
     lower.suptitle("motifs of the data, and their reverse complements below", fontsize=8, color=_GREY)
     grid = lower.subplots(truth_rows, truth_columns, squeeze=False)
     names, motifs = list(truth), list(truth.values())
@@ -78,11 +78,11 @@ def logo_sheet(panels: Sequence[Panel], truth: Mapping[str, Motif], caption: str
         _fill(grid[2 * line], motifs[here], names[here])
         _fill(grid[2 * line + 1], [m.reverse_complement() for m in motifs[here]], names[here])
     if caption:
-        figure.text(0.005, 0.001, caption, fontsize=6, color=_GREY)
+        lower.supxlabel(caption, fontsize=6.5, color=_GREY)
     return figure
 
 
-def _fill(axes, motifs: Sequence[Motif], labels: Sequence[str]) -> None:
+def _fill(axes: Sequence, motifs: Sequence[Motif], labels: Sequence[str]) -> None:
     """A logo and its label on each of the axes; what is left over stays empty."""
     for place in axes:
         place.set_axis_off()
