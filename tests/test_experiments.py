@@ -19,7 +19,7 @@ from motifkit.experiments.engines import run_grid
 from motifkit.experiments.grid import RESULT, Job, Settings, jobs, parse_models
 from motifkit.experiments.reproduce import TABLE1
 from motifkit.experiments.table import compare_with_paper, paper_values, runs_frame
-from motifkit.experiments.worker import load_results, read_attempts
+from motifkit.experiments.worker import load_results, read_attempts, run_job
 
 for library in ("lightning", "memelite", "joblib", "distributed"):
     pytest.importorskip(library)
@@ -153,7 +153,7 @@ def undisturbed(data, tmp_path_factory):
     """The grid that the tests below disturb, done in one go."""
     out = tmp_path_factory.mktemp("undisturbed")
     settings(data, out, EPOCHS)
-    run_grid([Job("CNN-25", "glorot", 0)], out, processes=1)
+    assert run_job(Job("CNN-25", "glorot", 0), str(out)).status == "done"
     return out
 
 

@@ -76,8 +76,8 @@ def test_attributions():
     with torch.no_grad():
         answer = model(codes)[0, [0, 2]].sum()
         rest = model(dinucleotide_shuffle(codes.repeat(20, 1), 5))[:, [0, 2]].sum(1).mean()
-    # They sum to the answer less the mean answer to the shuffles; 1e-3 is what captum itself checks.
-    assert float(found.sum()) == pytest.approx(float(answer - rest), abs=1e-3)
+    # They sum to the answer, here in float32, less the mean answer to the shuffles.
+    assert float(found.sum()) == pytest.approx(float(answer - rest), abs=1e-4)
     found = gradient_times_input(model, codes, [1])
     assert found[10] == 0
     x = mk.one_hot(codes).double()
@@ -101,7 +101,7 @@ def test_figures_from_the_command(tmp_path, capsys):
     assert main(["reproduce", "fig1", *common]) == 0
     for name in ("fig1", "fig2", "saliency-CNN-25"):
         picture = imread(tmp_path / f"{name}.png")
-        assert min(picture.shape[:2]) > 900  # 200 dots an inch
+        assert min(picture.shape[:2]) > 800  # 200 dots an inch
         assert (picture[..., :3].min(2) < 0.5).mean() > 0.01  # something is drawn
         assert (tmp_path / f"{name}.svg").read_text().rstrip().endswith("</svg>")
     assert main(["reproduce", "fig3", "--models", "CNN-1", *common]) == 2

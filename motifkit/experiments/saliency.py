@@ -12,6 +12,7 @@ from motifkit.errors import InputError, require
 from motifkit.experiments.drawing import new_figure
 from motifkit.models.paper import PaperNet
 from motifkit.motifs.logo import COLOURS, letter_outline
+from motifkit.nn.layers import pool_geometry
 from motifkit.sequences import ALPHABET, one_hot
 from motifkit.train.evaluate import predict
 
@@ -28,6 +29,26 @@ class _Answer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)[:, self.classes].sum(1)
+
+
+class _PairwiseMax(nn.Module):
+    """A max-pool of values that are not negative, as max(a, b) = a + relu(b - a) over and over.
+
+    captum's own rule for max-pools does not add up to the difference of the answers; that for ReLU does.
+    """
+
+    def __init__(self, pool: nn.MaxPool1d):
+        super().__init__()
+        self.size, self.stride, self.padding = pool_geometry(pool)
+        self.relus = nn.ModuleList(nn.ReLU() for _ in range((self.size - 1).bit_length()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(x, (self.padding, self.padding)).unfold(2, self.size, self.stride)
+        for relu in self.relus:
+            half = x.shape[-1] // 2
+            a, b, odd = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+            x = torch.cat([a + relu(b - a), odd], dim=-1)
+        return x.squeeze(-1)
 
 
 def gradient_times_input(model: PaperNet, codes: Tensor, classes: Sequence[int]) -> Tensor:
@@ -59,12 +80,17 @@ def deep_lift_shap(model: PaperNet, codes: Tensor, classes: Sequence[int], *, se
     import copy
     import warnings
 
-    # DeepLIFT hooks the layers: each activation must be a module of its own, and not the model's.
-    answer = _Answer(copy.deepcopy(model.plain()).eval(), torch.as_tensor(list(classes)))
-    baselines = one_hot(dinucleotide_shuffle(codes.repeat(_SHUFFLES, 1), seed))
+    # DeepLIFT hooks the layers: they must not be the model's. It divides by differences of activations,
+    # which are 0 where windows are alike: in float32 their rounding would be taken for a difference.
+    layers = [_PairwiseMax(m) if isinstance(m, nn.MaxPool1d) else m for m in model.plain()]
+    net = copy.deepcopy(nn.Sequential(*layers)).double().eval()
+    answer = _Answer(net, torch.as_tensor(list(classes)))
+    baselines = one_hot(dinucleotide_shuffle(codes.repeat(_SHUFFLES, 1), seed), torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it sets hooks
-        found = captum.DeepLiftShap(answer).attribute(one_hot(codes).requires_grad_(), baselines)
+        found = captum.DeepLiftShap(answer).attribute(
+            one_hot(codes, torch.float64).requires_grad_(), baselines
+        )
     return found.detach()[0].sum(0)
 
 
