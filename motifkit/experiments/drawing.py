@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-
-import numpy as np
 
 from motifkit.errors import require
 from motifkit.files import writable_folder, written
@@ -25,15 +24,16 @@ class Panel:
     columns: int = 3
 
 
-def new_figure(width: float, height: float):
+def new_figure(width: float, height: float, layout: str | None = "constrained"):
     """A matplotlib figure of that many inches, drawn without a display."""
     require("matplotlib", "motifs")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)
+    if layout:
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)
     return figure
 
 
@@ -51,47 +51,58 @@ def save(figure, folder: str | os.PathLike[str], name: str) -> list[Path]:
     return paths
 
 
+_LOGO, _ROW, _LABEL = 1.05, 0.36, 0.2  # inches: a logo's width, its height, what its name takes beside it
+_TITLE, _GAP = 0.3, 0.08  # above a panel, and between rows
+
+
 def logo_sheet(panels: Sequence[Panel], truth: Mapping[str, Motif], caption: str = ""):
     """Panels side by side, a row of true motifs and their reverse complements below.
 
     Args:
         panels: drawn left to right. truth: name to motif. caption: a line of small text at the foot.
     """
-    rows = [-(-len(p.motifs) // p.columns) for p in panels]
-    columns = [p.columns for p in panels]
-    truth_columns = min(12, max(len(truth), 1))
-    truth_rows = 2 * -(-len(truth) // truth_columns)
-    row = 0.44
-    height = row * (max(rows, default=1) + truth_rows) + 1.1
-    figure = new_figure(1.25 * max(sum(columns), 8), height)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[max(rows) * row + 0.35, truth_rows * row + 0.45])
-    parts = np.atleast_1d(upper.subfigures(1, len(panels), width_ratios=columns, wspace=0.03))
-    for part, panel in zip(parts, panels, strict=True):
-        part.suptitle(panel.title, fontsize=9, fontweight="bold")
-        grid = part.subplots(max(rows), panel.columns, squeeze=False)
-        _fill(list(grid.T.flat), panel.motifs, panel.labels)  # filters run down the columns
-    lower.suptitle("motifs of the data, and their reverse complements below", fontsize=8, color=_GREY)
-    grid = lower.subplots(truth_rows, truth_columns, squeeze=False)
-    names, motifs = list(truth), list(truth.values())
-    for line in range(truth_rows // 2):
-        here = slice(line * truth_columns, (line + 1) * truth_columns)
-        _fill(grid[2 * line], motifs[here], names[here])
-        _fill(grid[2 * line + 1], [m.reverse_complement() for m in motifs[here]], names[here])
+    columns = [panel.columns for panel in panels]
+    rows = max(ceil(len(panel.motifs) / panel.columns) for panel in panels)
+    cell = _LOGO + _LABEL
+    width = max(cell * sum(columns) + 0.25 * (len(panels) - 1), cell * 9) + 0.2
+    across = max(1, min(12, len(truth)))
+    lines = ceil(len(truth) / across)
+    below = (2 * lines * (_ROW + _GAP) + _TITLE) if truth else 0
+    height = _TITLE + rows * (_ROW + _GAP) + below + 0.3
+    figure = new_figure(width, height, layout=None)
+    # Places are computed here: matplotlib's own layout takes minutes for hundreds of logos.
+    left = 0.1
+    for panel in panels:
+        figure.text(left / width, 1 - 0.18 / height, panel.title, fontsize=9, fontweight="bold", va="center")
+        for index, (motif, label) in enumerate(zip(panel.motifs, panel.labels, strict=True)):
+            column, row = divmod(index, ceil(len(panel.motifs) / panel.columns))  # down the columns
+            top = _TITLE + row * (_ROW + _GAP)
+            _logo(figure, motif, label, left + column * cell + _LABEL, top, _LOGO)
+        left += panel.columns * cell + 0.25
+    top = _TITLE + rows * (_ROW + _GAP)
+    if truth:
+        words = "motifs of the data, and their reverse complements below"
+        figure.text(0.1 / width, 1 - (top + 0.18) / height, words, fontsize=8, color=_GREY, va="center")
+    share = (width - 0.2) / across
+    for index, (name, motif) in enumerate(truth.items()):
+        line, column = divmod(index, across)
+        for strand, shown in enumerate((motif, motif.reverse_complement())):
+            at = top + _TITLE + (2 * line + strand) * (_ROW + _GAP)
+            _logo(figure, shown, name, 0.1 + column * share + _LABEL, at, share - _LABEL)
     if caption:
-        lower.supxlabel(caption, fontsize=6.5, color=_GREY)
+        figure.text(0.1 / width, 0.1 / height, caption, fontsize=6.5, color=_GREY, va="center")
     return figure
 
 
-def _fill(axes: Sequence, motifs: Sequence[Motif], labels: Sequence[str]) -> None:
-    """A logo and its label on each of the axes; what is left over stays empty."""
-    for place in axes:
-        place.set_axis_off()
-    for place, motif, label in zip(axes, motifs, labels, strict=False):
-        place.set_axis_on()
-        logo.draw(place, motif)
-        place.set_yticks([])
-        place.spines["left"].set_visible(False)
-        place.spines["bottom"].set_visible(True)
-        place.spines["bottom"].set(color="#b9c1ca", linewidth=0.4)
-        if label:
-            place.set_ylabel(label, fontsize=6.5, labelpad=1.5)
+def _logo(figure, motif: Motif, label: str, left: float, top: float, width: float) -> None:
+    """A logo at a place given in inches from the upper left corner, its label beside it."""
+    across, down = figure.get_size_inches()
+    place = (left / across, 1 - (top + _ROW) / down, (width - 0.04) / across, _ROW / down)
+    axes = figure.add_axes(place)
+    logo.draw(axes, motif)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_visible(True)
+    axes.spines["bottom"].set(color="#b9c1ca", linewidth=0.4)
+    if label:
+        axes.set_ylabel(label, fontsize=6.5, labelpad=1.5)

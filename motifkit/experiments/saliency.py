@@ -11,7 +11,7 @@ from motifkit.data.shuffle import dinucleotide_shuffle
 from motifkit.errors import InputError, require
 from motifkit.experiments.drawing import new_figure
 from motifkit.models.paper import PaperNet
-from motifkit.motifs.logo import COLOURS, letter_outline
+from motifkit.motifs.logo import draw_letters
 from motifkit.nn.layers import pool_geometry
 from motifkit.sequences import ALPHABET, one_hot
 from motifkit.train.evaluate import predict
@@ -136,18 +136,13 @@ def draw_saliency(model: PaperNet, dataset: SequenceDataset, title: str, count: 
 
 def letters(axes, codes: Tensor, heights: Tensor) -> None:
     """Letters as tall as their attribution, upside down below zero."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.transforms import Affine2D
-
     largest = float(heights.abs().max()) or 1.0
-    for at, (code, height) in enumerate(zip(codes.tolist(), heights.tolist(), strict=True)):
-        if code >= len(ALPHABET) or abs(height) < 0.01 * largest:
-            continue
-        letter = ALPHABET[code]
-        place = Affine2D().scale(0.96, height).translate(at + 0.02, 0)
-        axes.add_patch(
-            PathPatch(letter_outline(letter).transformed(place), facecolor=COLOURS[letter], linewidth=0)
-        )
+    places = [
+        (ALPHABET[code], at, 0.0, height)
+        for at, (code, height) in enumerate(zip(codes.tolist(), heights.tolist(), strict=True))
+        if code < len(ALPHABET) and abs(height) >= 0.01 * largest
+    ]
+    draw_letters(axes, places)
     axes.set_xlim(0, len(codes))
     axes.set_ylim(min(0.0, float(heights.min())) * 1.05, max(float(heights.max()), 0.01 * largest) * 1.05)
     axes.axhline(0, color="#8a94a0", linewidth=0.5)
