@@ -121,7 +121,8 @@ def draw_letters(axes, places: list[tuple[str, int, float, float]]) -> None:
         ]
         if copies:
             path = Outline(np.concatenate(copies), np.tile(outline.codes, len(copies)))
-            axes.add_patch(PathPatch(path, facecolor=COLOURS[letter], linewidth=0))
+            # Not add_patch, which measures every curve for limits that are given anyway.
+            axes.add_artist(PathPatch(path, facecolor=COLOURS[letter], linewidth=0))
 
 
 def draw(axes, motif: Motif) -> None:
