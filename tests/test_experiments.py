@@ -157,7 +157,7 @@ def undisturbed(data, tmp_path_factory):
     return out
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=400):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -290,13 +290,11 @@ def test_bad_requests_are_refused_in_a_line(data, tmp_path, capsys):
         (["table1", "--out", out, "--models", "CNN-3"], "unknown model 'CNN-3'"),
         (["table1", "--out", out, "--collect"], "holds no grid of runs"),
         (["table1", "--out", out, "--trials", "0"], "at least 1"),
-        (["table2", "--data", str(data / "data.h5"), "--out", out, "--models", "CNN-50-2:1"], ""),
     ):
-        if words:
-            assert main(["reproduce", *arguments, "--quiet"]) == 2
-            error = capsys.readouterr().err
-            assert words in error
-            assert error.count("\n") == 1
+        assert main(["reproduce", *arguments, "--quiet"]) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
     settings(data, tmp_path, 1)
     with pytest.raises(mk.InputError, match="no Dask scheduler"):
         run_grid([Job("CNN-25", "glorot", 0)], tmp_path, engine="dask", scheduler="tcp://127.0.0.1:9")
