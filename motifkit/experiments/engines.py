@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from motifkit.errors import InputError, require
@@ -75,21 +76,26 @@ def run_grid(
 
 def _local(jobs: list[Job], out: str, processes: int | None, threads: int, wait: bool) -> Iterator[Outcome]:
     joblib = require("joblib", "experiments")
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
+    # joblib's own processes, also for one run at a time: joblib.Parallel would do that in this process, and
+    # a run that is killed, for its memory say, must not take the grid with it.
+    loky = require("joblib.externals.loky.process_executor", "experiments")
     at_once = processes or max(1, joblib.cpu_count() // threads)
+    limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     left = list(jobs)
     while left:
-        with joblib.parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=threads):
-            parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch=at_once, batch_size=1)
-            try:
-                for outcome in parallel(joblib.delayed(run_job)(job, out, threads, wait) for job in left):
-                    left.remove(outcome.job)
-                    yield outcome
-            except TerminatedWorkerError:
-                # A worker was killed: what it had in hand goes on from its last epoch in a new one. A run
-                # that does this again and again is given up by run_job itself.
-                time.sleep(0.2)
+        pool = loky.ProcessPoolExecutor(max_workers=at_once, env=limits)
+        try:
+            futures = [pool.submit(run_job, job, out, threads, wait) for job in left]
+            for future in as_completed(futures):
+                outcome = future.result()
+                left.remove(outcome.job)
+                yield outcome
+        except loky.BrokenProcessPool:
+            # A process was killed: what it had in hand goes on from its last epoch in a new one. A run that
+            # does this again and again is given up by run_job itself.
+            time.sleep(0.2)
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)
 
 
 def _dask(
