@@ -11,7 +11,7 @@ from pathlib import Path
 from motifkit import __version__
 from motifkit.errors import InputError, MissingDependencyError
 
-Handler = Callable[[argparse.Namespace], None]
+Handler = Callable[[argparse.Namespace], int | None]  # what it returns, if anything, is the exit status
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         _set_threads(arguments.threads)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (InputError, MissingDependencyError) as error:
         print(f"motifkit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -38,7 +38,6 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for add in (
         _demo, _simulate, _prepare, _train, _motifs, _compare, _scan, add_importance, add_cluster, _report,
-        _doctor,
+        _reproduce, _doctor,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -182,7 +181,7 @@ def _save_dataset(arguments, dataset) -> None:
 
 def _prepare(commands) -> None:
     parser = _command(
-        commands, "prepare", _run_prepare, "make a data set of tables or FASTA files",
+        commands, "prepare", _run_prepare, "make a data set of tables, FASTA, peaks or published files",
         "One class a file, named by it, or one class a label column of a single table.",
     )  # fmt: skip
     parser.add_argument("out", type=Path, metavar="OUT.h5")
@@ -199,11 +198,44 @@ def _prepare(commands) -> None:
         "--fractions", nargs=3, type=float, default=(0.7, 0.1, 0.2), metavar=("TRAIN", "VALID", "TEST"),
         help="shares of the splits",
     )  # fmt: skip
+    parser.add_argument("--bed", nargs="+", type=Path, default=[], help="BED files of peaks, one class each")
+    parser.add_argument("--genome", type=Path, help="FASTA of the genome that --bed speaks of")
+    parser.add_argument("--bin", type=int, default=200, help="letters of a labelled bin, with --bed")
+    parser.add_argument("--length", type=int, default=1000, help="letters around a bin, with --bed")
+    parser.add_argument("--valid-chromosomes", nargs="+", default=["chr7"], help="held out, with --bed")
+    parser.add_argument(
+        "--test-chromosomes", nargs="+", default=["chr8", "chr9"], help="held out, with --bed"
+    )
+    parser.add_argument("--background", type=int, help="bins without peaks added a bin with one, with --bed")
+    parser.add_argument("--deepsea", type=Path, metavar="DIR", help="folder of DeepSEA's training bundle")
+    parser.add_argument("--authors", type=Path, metavar="FILE.h5", help="a file of the paper's program")
+    parser.add_argument("--channels", help="take this order of one-hot channels without a check")
 
 
 def _run_prepare(arguments) -> None:
     from motifkit import prepare
+    from motifkit.data import onehot_files, peaks
 
+    ways = ("table", "positives", "bed", "deepsea", "authors")
+    given = [f"--{way}" for way in ways if getattr(arguments, way)]
+    if len(given) != 1:
+        raise InputError(
+            f"give one of {', '.join(f'--{way}' for way in ways)}"
+            + (f", not {' and '.join(given)}" * bool(given))
+        )
+    if (arguments.genome is None) != (not arguments.bed):
+        raise InputError("--bed and --genome go together")
+    if arguments.bed:
+        dataset = peaks.prepare_peaks(
+            arguments.bed, arguments.genome, bin_size=arguments.bin, length=arguments.length,
+            valid_chromosomes=arguments.valid_chromosomes, test_chromosomes=arguments.test_chromosomes,
+            background=arguments.background, seed=arguments.seed,
+        )  # fmt: skip
+        return _save_dataset(arguments, dataset)
+    if arguments.deepsea or arguments.authors:
+        read = onehot_files.read_deepsea if arguments.deepsea else onehot_files.read_authors
+        dataset = read(arguments.deepsea or arguments.authors, channels=arguments.channels)
+        return _save_dataset(arguments, dataset)
     dataset = prepare(
         tables=arguments.table, positives=arguments.positives, negatives=arguments.negatives,
         test=arguments.test, sequence_column=arguments.sequence_column,
@@ -221,7 +253,7 @@ def _train(commands) -> None:
     parser.add_argument("data", type=Path, metavar="DATA.h5")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--model", default="CNN-25", help="its name in the paper")
-    parser.add_argument("--init", default="glorot", choices=("glorot", "he"), help="initial values")
+    parser.add_argument("--init", default="glorot", choices=("glorot", "he", "torch"), help="initial values")
     parser.add_argument("--epochs", type=int, default=100, help="at most")
     parser.add_argument("--batch-size", type=int, default=100, help="sequences a step")
     parser.add_argument("--lr", type=float, default=3e-4, help="of Adam")
@@ -232,10 +264,14 @@ def _train(commands) -> None:
 def _run_train(arguments) -> None:
     from motifkit import evaluate
     from motifkit.data.dataset import SequenceDataset
+    from motifkit.train import distributed
     from motifkit.train.run import load_model
 
     dataset = SequenceDataset.load(arguments.data)
+    arguments.quiet |= distributed.rank() > 0  # under torchrun one process speaks for all
     _train_run(arguments, dataset)
+    if distributed.rank() > 0:
+        return
     _, model = load_model(arguments.out)
     result = evaluate(model, dataset, device=arguments.device)
     text = (
@@ -249,7 +285,11 @@ def _train_run(arguments, dataset) -> None:
     """Train or continue the run in arguments.out."""
     from motifkit import fit
     from motifkit.files import writable_folder
+    from motifkit.train.distributed import rank
+    from motifkit.train.memory import keep_freed_memory
     from motifkit.train.run import Run
+
+    keep_freed_memory()
 
     out = writable_folder(arguments.out)
     run = Run(
@@ -257,8 +297,8 @@ def _train_run(arguments, dataset) -> None:
         str(arguments.data.resolve()), arguments.seed, arguments.epochs, arguments.batch_size,
         arguments.lr,
     )  # fmt: skip
-    resume = False
-    if (out / "run.json").exists():
+    resume = arguments.resume
+    if rank() == 0 and (out / "run.json").exists():
         earlier = Run.load(out)
         same = (earlier.model, earlier.length, earlier.class_names, earlier.seed, earlier.init)
         if not arguments.resume:
@@ -269,9 +309,9 @@ def _train_run(arguments, dataset) -> None:
                 f" {earlier.length} nt (seed {earlier.seed}, {earlier.init}), not of what is asked for;"
                 " name another folder"
             )
-        resume = True
     model = run.build()
-    run.save(out)
+    if rank() == 0:
+        run.save(out)
     _say(arguments, f"training {arguments.model} on {len(dataset.splits['train']):,} sequences")
     fit(
         model, dataset, epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr,
@@ -471,6 +511,25 @@ def _write_report(
         run_folder=folder,
     )  # fmt: skip
     return analysis
+
+
+# ---- the paper --------------------------------------------------------------------------------
+
+
+def _reproduce(commands) -> None:
+    from motifkit.experiments.command import add_arguments
+
+    parser = _command(
+        commands, "reproduce", _run_reproduce, "a table or figure of the paper, beside its values",
+        "Trains what is not stored in --out yet, as independent runs; a call that was cut short goes on.",
+    )  # fmt: skip
+    add_arguments(parser)
+
+
+def _run_reproduce(arguments) -> int:
+    from motifkit.experiments import command
+
+    return command.run(arguments, lambda text: _say(arguments, text), _print_result)
 
 
 # ---- doctor ----------------------------------------------------------------------------------

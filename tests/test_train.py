@@ -49,7 +49,8 @@ def test_every_architecture_has_the_papers_shape(name):
     convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv1d)]
     assert len(convs) == len(a.pools)
     assert all(conv.bias is None for conv in convs)
-    assert model.dense.in_features == 128 * 2  # the pools multiply to 100
+    assert model.dense.in_features == a.second_filters * 2  # the pools multiply to 100
+    assert (a.second_filters, a.dense) == ((64, 96) if "(code)" in name else (128, 512))
 
 
 def test_the_papers_two_nets_have_as_many_parameters():
@@ -160,7 +161,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(data, tmp_path):
 def test_batches_cover_an_epoch_in_an_order_of_its_own():
     codes = torch.arange(250, dtype=torch.uint8)[:, None]
     epochs = [list(Batches(codes, codes, 100, seed=1, epoch=lambda e=e: e)) for e in (0, 1, 0)]
-    rows = [torch.cat([c for c, _ in epoch]).flatten().tolist() for epoch in epochs]
+    rows = [torch.cat([c for c, _, _ in epoch]).flatten().tolist() for epoch in epochs]
     assert rows[0] == rows[2] != rows[1]
     assert sorted(rows[0]) == sorted(rows[1]) == list(range(250))
 

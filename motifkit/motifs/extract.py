@@ -20,6 +20,7 @@ from motifkit.motifs.sources import DeepLayer, FirstLayer
 from motifkit.nn.layers import ConvPool, check_conv
 from motifkit.ops import Hits
 from motifkit.sequences import encode
+from motifkit.train import distributed as processes
 
 
 def extract_motifs(
@@ -41,6 +42,7 @@ def extract_motifs(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
+    distributed: bool = False,
 ) -> MotifSet:
     """Turn the filters of a layer into motifs, from the windows that activate them.
 
@@ -70,6 +72,8 @@ def extract_motifs(
         batch_size: sequences scanned at once. device: where to scan; by default the sequences'. The
             model does not move: a copy does.
         progress: show a progress bar (tqdm).
+        distributed: under torchrun, let each process scan its part of the sequences; all get the motifs
+            of all. Every process must be given the same sequences.
 
     Returns:
         MotifSet, a motif a live filter, named "filter0" and so on. `nsites` is the number of
@@ -101,14 +105,22 @@ def extract_motifs(
         raise ValueError(f"targets must have a row for each of {len(codes)} sequences, got {len(targets)}")
     ops.hits.strand_code(strands)
     device = torch.device(device) if device is not None else codes.device
+    sequences = len(codes)
+    if distributed:
+        part = torch.arange(sequences).tensor_split(processes.world())[processes.rank()]
+        codes = codes[part]
+        targets = None if targets is None else targets[part]
     source = source_of(
         model, codes, layer=layer, strands=strands, width=chosen.width, traced=traced, input=input,
         device=device,
     )  # fmt: skip
-    batches = Batches(codes, batch_size or source.batch_size(codes.shape[1]), device, progress)
+    size = batch_size or source.batch_size(codes.shape[1])
+    batches = Batches(codes, size, device, progress, distributed)
     chunks = select(chosen, source, batches, targets)
     source.settle(chunks)
     counts, nsites, total = _count(chosen, source, chunks, device)
+    if distributed:
+        counts, nsites, total = (processes.summed(x) for x in (counts, nsites, total))
     if chosen.ambiguous == "share":
         counts = counts + (total[:, None, None] - counts.sum(1, keepdim=True)) / 4
     motifs, dead = [], []
@@ -119,7 +131,7 @@ def extract_motifs(
             dead.append(name)
     origin = {
         "rule": chosen.name, "threshold": chosen.threshold, "strands": strands, "layer": source.layer,
-        "sequences": len(codes),
+        "sequences": sequences,
     }  # fmt: skip
     if not source.is_first:
         field = source.field

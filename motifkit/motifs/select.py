@@ -14,6 +14,7 @@ from torch import Tensor
 from motifkit.motifs.rules import Rule
 from motifkit.motifs.sources import DeepLayer, FirstLayer
 from motifkit.ops import Hits
+from motifkit.train import distributed as processes
 
 _MOST_HELD = 4_000_000  # hits kept between passes: 20 bytes each
 Chunks = Callable[[], Iterator[tuple[Tensor, Hits]]]
@@ -27,6 +28,7 @@ class Batches:
     size: int
     device: torch.device | str | None
     progress: bool = False
+    distributed: bool = False  # whether other processes have other sequences
 
     def __iter__(self) -> Iterator[Tensor]:
         starts = range(0, len(self.codes), self.size)
@@ -44,6 +46,8 @@ def select(rule: Rule, source: FirstLayer | DeepLayer, batches: Batches, targets
 
     targets: (sequences, classes) of zeros and ones, for the rule that needs classes.
     """
+    if batches.distributed and rule.windows in ("top", "class"):
+        raise ValueError(f"the rule {rule.name!r} ranks all windows: it does not run in several processes")
     if rule.windows == "top":
         return _kept(_top(rule, source, batches), batches)
     if rule.windows == "class":
@@ -120,6 +124,8 @@ def _of_the_maximum(rule: Rule, source, batches: Batches) -> Chunks:
             held.prune(least())
             if held.count > _MOST_HELD // 2:
                 held = None
+    if batches.distributed:
+        observed = processes.largest(observed)
     if held is None:
         return _streamed(rule, source, batches, least())
     held.prune(least())
@@ -133,6 +139,9 @@ def _above_the_mean(rule: Rule, source, batches: Batches) -> Tensor:
         part, windows = source.totals(batch)
         total, count = total + part, count + windows
         observed = torch.maximum(observed, source.best(batch).score.amax(0))
+    if batches.distributed:
+        total, observed = processes.summed(total), processes.largest(observed)
+        count = int(processes.summed(torch.tensor(count)))
     top = source.activation(observed)
     mean = (total / max(count, 1)).to(top.dtype)
     wanted = mean + rule.threshold * (top - mean)

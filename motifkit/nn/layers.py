@@ -140,15 +140,20 @@ def norm_arguments(norm: nn.Module, like: Tensor) -> dict:
     gain = norm.weight
     if gain is None and mean is None:  # else conv_pool would take it that there is no batch norm
         gain = like.new_ones(norm.num_features)
-    return {
+    batch_statistics = norm.training or norm.running_mean is None
+    arguments = {
         "norm_weight": gain,
         "norm_bias": norm.bias,
         "running_mean": mean,
         "running_var": variance,
-        "training": norm.training or norm.running_mean is None,
+        "training": batch_statistics,
         "momentum": momentum,
         "eps": norm.eps,
     }
+    window_sums = getattr(norm, "window_sums", None)  # of a motifkit.train.distributed.SyncBatchNorm1d
+    if batch_statistics and window_sums is not None:
+        arguments["window_sums"] = window_sums
+    return arguments
 
 
 def check_conv(conv: nn.Conv1d) -> None:

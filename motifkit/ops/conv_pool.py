@@ -8,6 +8,7 @@ positions (`window_counts`), which no weight enters. Backward scatters the poole
 they were kept from; the batch statistics' share of the gradient is again a product with those counts.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -83,6 +84,7 @@ def conv_pool(
     pool_padding: int = 0,
     padding: Padding = "same",
     check_onehot: bool = True,
+    window_sums: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""Convolution, batch norm, activation and max-pool of one-hot sequences in one pass.
 
@@ -105,6 +107,9 @@ def conv_pool(
         pool_size, pool_stride, pool_padding: the pool; stride None means the size.
         padding: of the convolution, as `onehot_conv1d`.
         check_onehot: False takes your word that a float input is one-hot.
+        window_sums: given where the batch is shared out over processes: sums an int64 tensor over them
+            (torch.distributed.all_reduce). Statistics are then of the whole batch. Each process's gradients
+            are its part of the whole batch's, which are their sum.
 
     Returns:
         (batch, filters, windows), of weight's dtype. Where values tie within a window the gradient
@@ -137,6 +142,8 @@ def conv_pool(
         raise ValueError("batch norm outside training needs running_mean and running_var")
 
     if _common.is_dense(codes, check_onehot) or not _native.serves(codes):
+        if batch_statistics and window_sums is not None:
+            raise ValueError("window_sums needs codes or a one-hot tensor on a device with kernels")
         return reference(
             codes, weight, bias, norm_weight=norm_weight, norm_bias=norm_bias,
             running_mean=running_mean, running_var=running_var, training=training,
@@ -160,6 +167,11 @@ def conv_pool(
         if windows < 2:
             raise ValueError(f"batch statistics need at least 2 windows, got {windows}")
         gram = (window_counts if compiling else _counts)(codes, weight.shape[2], *pads)
+        if window_sums is not None:
+            if compiling:
+                raise ValueError("batch statistics over processes do not compile; disable it for this block")
+            sums = window_sums(torch.cat([gram.flatten(), gram.new_tensor([windows])]))
+            gram, windows = sums[:-1].view_as(gram), int(sums[-1])
         if not compiling and mean is not None and variance is not None:
             running = _Running(mean, variance, momentum)
         mean = variance = None

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from motifkit.data.dataset import SequenceDataset
 from motifkit.errors import InputError, require
 from motifkit.files import writable_folder
+from motifkit.train import distributed
 
 HISTORY = "history.tsv"
 _COLUMNS = ("epoch", "train_loss", "valid_loss", "seconds", "best")
@@ -67,6 +68,9 @@ def fit(
 ) -> FitResult:
     """Train by Adam on binary cross-entropy; keep the parameters of the lowest validation loss.
 
+    Under torchrun each process trains on its part of every batch, with batch norm's statistics over the whole
+    batch (Lightning's DDP): the same training as in one process but for rounding and the draws of dropout.
+
     Args:
         model: codes (batch, length) uint8 to logits (batch, classes). Trained in place.
         dataset: its "train" split is learned, its "valid" split decides when to stop.
@@ -105,18 +109,24 @@ def fit(
         place = folder or Path(temporary)
         last = place / "last.ckpt"
         resuming = resume and last.exists()
+        leads = distributed.rank() == 0
         if not resuming:
-            for stale in ("best.ckpt", "last.ckpt", HISTORY):
+            for stale in ("best.ckpt", "last.ckpt", HISTORY) if leads else ():
                 (place / stale).unlink(missing_ok=True)
-        log = History(place / HISTORY)
+        log = History(place / HISTORY if leads else None)
         accelerator, devices = _accelerator(device)
+        processes = distributed.world()
+        if processes > 1:
+            devices = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+            distributed.synchronise(model)
         checkpoint = parts.checkpoint(place)
         callbacks = [parts.Log(log, progress), checkpoint, parts.early_stopping(patience)]
         with _quiet():
             trainer = lightning.Trainer(
                 max_epochs=epochs, accelerator=accelerator, devices=devices, logger=False,
                 callbacks=callbacks, enable_progress_bar=progress, enable_model_summary=False,
-                num_sanity_val_steps=0, log_every_n_steps=1 << 30,
+                num_sanity_val_steps=0, log_every_n_steps=1 << 30, use_distributed_sampler=False,
+                **({"strategy": "ddp", "num_nodes": processes // devices} if processes > 1 else {}),
             )  # fmt: skip
             module = parts.Classifier(model, lr, weight_decay, seed)
             codes, targets = dataset.split("train")
@@ -136,13 +146,19 @@ def fit(
         if trainer.interrupted:
             raise KeyboardInterrupt
         best = Path(checkpoint.best_model_path or place / "best.ckpt")
+        if processes > 1:
+            best = Path(trainer.strategy.broadcast(str(best)))
+            distributed.unsynchronise(model)
         load_weights(model, best)
+        trainer.strategy.barrier()  # nobody's folder goes while another reads it
         kept = min(log.rows, key=lambda row: row["valid_loss"])
         return FitResult(model, log.rows, int(kept["epoch"]), kept["valid_loss"], seconds, folder)
 
 
 class Batches:
-    """Batches of codes and targets, in an order that (seed, epoch) fixes; in file order without a seed."""
+    """Batches of codes, targets and a weight, in an order that (seed, epoch) fixes; in file order without
+    a seed. Of several processes each gets its part of every batch; the weight makes the average of their mean
+    losses the mean over the batch."""
 
     def __init__(
         self,
@@ -158,14 +174,18 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self.codes) / self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.seed is None:
-            yield from zip(self.codes.split(self.size), self.targets.split(self.size), strict=True)
-            return
-        generator = torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), "order"))
-        for rows in torch.randperm(len(self.codes), generator=generator).split(self.size):
-            if len(rows) > 1:  # batch norm has no statistics of one sequence
-                yield self.codes[rows], self.targets[rows]
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, float]]:
+        processes, mine = distributed.world(), distributed.rank()
+        order = torch.arange(len(self.codes))
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), "order"))
+            order = torch.randperm(len(self.codes), generator=generator)
+        for rows in order.split(self.size):
+            # Batch norm has no statistics of one sequence, and nobody may be left without one.
+            if len(rows) < max(processes, 2) and self.seed is not None:
+                continue
+            own = rows.tensor_split(processes)[mine]
+            yield self.codes[own], self.targets[own], len(own) * processes / len(rows)
 
 
 def stream_seed(seed: int, epoch: int, stream: str) -> int:
@@ -177,9 +197,9 @@ def stream_seed(seed: int, epoch: int, stream: str) -> int:
 class History:
     """One line an epoch, in a tab-separated file and in `rows`."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.rows: list[dict[str, float]] = read_history(path) if path.exists() else []
+    def __init__(self, path: Path | None):
+        self.path = path  # None where another process writes it
+        self.rows: list[dict[str, float]] = read_history(path) if path and path.exists() else []
 
     def add(self, epoch: int, train_loss: float, valid_loss: float, seconds: float) -> None:
         """Append an epoch (from 1) and write the file again."""
@@ -191,6 +211,8 @@ class History:
                 "seconds": seconds, "best": float(valid_loss < lowest),
             }
         )  # fmt: skip
+        if self.path is None:
+            return
         with self.path.open("w", newline="") as handle:
             writer = csv.writer(handle, delimiter="\t")
             writer.writerow(_COLUMNS)

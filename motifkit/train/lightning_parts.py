@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from motifkit.train import distributed
 from motifkit.train.fit import History, stream_seed
 
 
@@ -20,27 +21,33 @@ class Classifier(pl.LightningModule):
         self.model, self.lr, self.weight_decay, self.seed = model, lr, weight_decay, seed
         self.train_loss = self.train_count = self.valid_loss = self.valid_count = 0.0
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        codes, targets = batch
+    def training_step(self, batch: tuple[Tensor, Tensor, float], _: int) -> Tensor:
+        codes, targets, share = batch
         loss = binary_cross_entropy_with_logits(self.model(codes), targets)
         self.train_loss = self.train_loss + loss.detach().double() * len(codes)
         self.train_count += len(codes)
-        return loss
+        return loss * share
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        codes, targets = batch
+    def validation_step(self, batch: tuple[Tensor, Tensor, float], _: int) -> None:
+        codes, targets, _ = batch
+        if len(codes) == 0:  # another process's part is the whole batch
+            return
         loss = binary_cross_entropy_with_logits(self.model(codes), targets)
         self.valid_loss = self.valid_loss + loss.double() * len(codes)
         self.valid_count += len(codes)
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(stream_seed(self.seed, self.current_epoch, "dropout"))
+        torch.manual_seed(stream_seed(self.seed, self.current_epoch, "dropout") + (self.global_rank << 40))
         self.train_loss = self.train_count = 0.0
 
     def on_validation_epoch_start(self) -> None:
         self.valid_loss = self.valid_count = 0.0
 
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.world_size > 1:
+            sums = [self.train_loss, self.train_count, self.valid_loss, self.valid_count]
+            sums = distributed.summed(torch.tensor([float(x) for x in sums], dtype=torch.float64))
+            self.train_loss, self.train_count, self.valid_loss, self.valid_count = sums
         self.log("valid_loss", self.valid_loss / self.valid_count, prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

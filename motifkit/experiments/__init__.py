@@ -1,0 +1,1 @@
+"""The tables and figures of Koo & Eddy (2019), each from one command."""
