@@ -7,7 +7,7 @@ import torch
 import motifkit as mk
 from motifkit.cli import main
 from motifkit.experiments import toy
-from motifkit.experiments.deep_layers import extract_deep
+from motifkit.experiments.worker import layer_motifs
 
 for library in ("matplotlib", "lightning", "memelite", "joblib"):
     pytest.importorskip(library)
@@ -33,7 +33,7 @@ def test_deep_filters_are_aligned_over_their_whole_receptive_field(name, layer, 
     torch.manual_seed(0)
     model = mk.models.build(name, length=100, classes=2).eval()
     codes = torch.randint(0, 4, (40, 100), dtype=torch.uint8)
-    motifs = extract_deep(model, codes, layer, rule)
+    motifs = layer_motifs(model, codes, layer, rule)
     assert motifs.filters == 128
     # The same, filter by filter, from the plain layers.
     plain = model.plain().eval()
@@ -56,11 +56,6 @@ def test_deep_filters_are_aligned_over_their_whole_receptive_field(name, layer, 
                 sites += 1
         assert motif.nsites == sites
         np.testing.assert_allclose(motif.counts, counts.numpy(), rtol=1e-4)  # float32 activations as weights
-
-
-def test_layers_behind_a_pool_are_refused():
-    with pytest.raises(ValueError, match="a pool stands before layer 2"):
-        extract_deep(mk.models.build("CNN-2"), torch.zeros(1, 200, dtype=torch.uint8), 2)
 
 
 def test_attributions():

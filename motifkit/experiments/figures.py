@@ -5,13 +5,11 @@ from pathlib import Path
 
 from motifkit.data.dataset import SequenceDataset
 from motifkit.errors import InputError, require
-from motifkit.experiments.deep_layers import extract_deep
 from motifkit.experiments.drawing import Panel, logo_sheet, save
 from motifkit.experiments.grid import Job, Settings, parse_models
 from motifkit.experiments.reproduce import Request, do_runs
-from motifkit.experiments.worker import Outcome
+from motifkit.experiments.worker import Outcome, layer_motifs
 from motifkit.motifs.compare import load_targets
-from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.jaspar import paper_motifs
 from motifkit.motifs.motif import Motif
 from motifkit.report.report import relevant_profiles
@@ -86,7 +84,7 @@ def _panel(model_name: str, layer: int, request: Request, dataset, settings: Set
     folder = Job(model_name, request.inits[0], 0).folder(request.out)
     _, model = load_model(folder)
     codes, _ = dataset.split("test")
-    motifs = extract_motifs(model, codes) if layer == 1 else extract_deep(model, codes, layer)
+    motifs = layer_motifs(model, codes, layer)
     matches = pandas.read_csv(folder / f"matches-layer{layer}-paper.tsv", sep="\t")
     known = relevant_profiles(dataset, load_targets(settings.target))
     owner = {profile: name for name, profiles in known.items() for profile in profiles}

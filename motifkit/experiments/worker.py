@@ -18,9 +18,9 @@ from torch import nn
 
 from motifkit.data.dataset import SequenceDataset
 from motifkit.errors import InputError
-from motifkit.experiments.deep_layers import extract_deep, unpooled_layers
 from motifkit.experiments.grid import ATTEMPTS, ERROR, RESULT, Job, Settings
 from motifkit.files import to_json, writable_folder, written
+from motifkit.models.paper import ARCHITECTURES
 from motifkit.motifs.compare import compare, load_targets
 from motifkit.motifs.extract import extract_motifs
 from motifkit.motifs.motif import MotifSet
@@ -147,10 +147,7 @@ def _motifs(job: Job, model: nn.Module, dataset, layer: int, settings: Settings,
     known = relevant_profiles(dataset, database)
     out = {}
     for rule in RULES:
-        if layer == 1:
-            motifs = extract_motifs(model, codes, rule=rule)
-        else:
-            motifs = extract_deep(model, codes, layer, rule)
+        motifs = layer_motifs(model, codes, layer, rule)
         trimmed = motifs.trim()
         matches = compare(trimmed, database, evalue=settings.evalue, quiet=True)
         name = f"layer{layer}-{rule}"
@@ -160,6 +157,24 @@ def _motifs(job: Job, model: nn.Module, dataset, layer: int, settings: Settings,
         fractions = match_fractions(motifs, matches, known)
         out[rule] = fractions | {"informative": len(trimmed), "sites": _sites(motifs)}
     return out
+
+
+def layer_motifs(model: nn.Module, codes: torch.Tensor, layer: int, rule: str = "paper") -> MotifSet:
+    """Motifs of convolution number `layer`, from 1, with no pool before it: windows have their place."""
+    name = None if layer == 1 else f"conv{layer}"
+    return extract_motifs(model, codes, rule=rule, layer=name, traced=False)
+
+
+def unpooled_layers(name: str) -> list[int]:
+    """Numbers (from 2) of a net's convolutions with no pool before them, whose filters the paper draws.
+
+    Example:
+        >>> from motifkit.experiments.worker import unpooled_layers
+        >>> unpooled_layers("CNN-25"), unpooled_layers("CNN-1"), unpooled_layers("CNN-1-1-100")
+        ([], [2], [2, 3])
+    """
+    pools = ARCHITECTURES[name].pools
+    return [layer for layer in range(2, len(pools) + 1) if set(pools[: layer - 1]) == {1}]
 
 
 def _sites(motifs: MotifSet) -> float:

@@ -89,6 +89,7 @@ def fuses(x: Tensor, conv: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn
         and x.dtype == conv.weight.dtype
         and x.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_function_stack()  # somebody records the operations
         and not torch.is_autocast_enabled("cpu")
         and _plain_conv(conv)
         and norm.affine
