@@ -26,27 +26,24 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/pytest benchmarks --benchmark-only
 
-# The compiled module under AddressSanitizer, through the tests of the ops. Run from outside the source tree,
-# which would hide the module built here.
+# The CPU ops, from C++, under AddressSanitizer with UBSan and under ThreadSanitizer; the CUDA kernels on the CPU,
+# from Python, under the first two. Run from outside the source tree, which would hide the installed module.
 SANITIZE := $(abspath build/sanitize)
 OP_TESTS := $(addprefix $(abspath tests)/test_,onehot_conv1d.py max_pool1d.py conv_pool.py scan.py cuda.py)
+MEMORY := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 EMULATE = cmake -S . -DMOTIFKIT_EMULATE=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
   -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
 sanitize: $(VENV)/.installed-dev
-	cmake -S . -B $(SANITIZE) -DCMAKE_BUILD_TYPE=Debug -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
-	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
-	  -DCMAKE_CXX_FLAGS="-fsanitize=address -fno-omit-frame-pointer -g0"
-	cmake --build $(SANITIZE) --parallel
-	mkdir -p $(SANITIZE)/package
-	cp -r motifkit $(SANITIZE)/package/
-	cp $(SANITIZE)/_C*.so $(SANITIZE)/package/motifkit/
-	$(EMULATE) -B $(SANITIZE)/emulated -DCMAKE_BUILD_TYPE=Debug \
-	  -DCMAKE_CXX_FLAGS="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -g1"
+	for kind in "memory $(MEMORY)" "threads -fsanitize=thread"; do \
+	  set -- $$kind; folder=$(SANITIZE)/$$1; shift; \
+	  cmake -S . -B $$folder -DMOTIFKIT_CPP_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1 $$*" && \
+	  cmake --build $$folder --parallel && $$folder/test_ops 60 || exit 1; \
+	done
+	$(EMULATE) -B $(SANITIZE)/emulated -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-O1 -g1 $(MEMORY)"
 	cmake --build $(SANITIZE)/emulated --parallel
-	cd $(SANITIZE) && PYTHONPATH=$(SANITIZE)/package ASAN_OPTIONS=detect_leaks=0 \
-	  MOTIFKIT_EMULATED=$(SANITIZE)/emulated \
+	cd $(SANITIZE) && ASAN_OPTIONS=detect_leaks=0 MOTIFKIT_EMULATED=$(SANITIZE)/emulated \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
-	  $(abspath $(BIN))/pytest -q -c $(abspath pyproject.toml) --rootdir $(abspath .) $(OP_TESTS)
+	  $(abspath $(BIN))/pytest -q -k emulated -c $(abspath pyproject.toml) --rootdir $(abspath .) $(OP_TESTS)
 
 # Every kernel for every target, warnings as errors, against the table of registers and memory.
 cuda:

@@ -1,12 +1,15 @@
 """Every benchmark checks its answer first, runs on one thread, and says how much work a call is."""
 
+import functools
 import platform
+import time
 
 import numpy as np
 import pytest
 import torch
 
 import motifkit as mk
+from motifkit import _native
 
 
 def pytest_addoption(parser):
@@ -23,24 +26,53 @@ def one_thread():
 
 @pytest.fixture
 def measure(benchmark, request):
-    """measure(call, positions=..., operations=..., bytes=...): the median of several rounds.
+    """measure(call, positions=..., ...): the median of several rounds, and how much work a call is.
 
-    A call that takes long gets fewer rounds; --quick takes a third of them.
+    The answers have been checked by then, so a slow call is warm; a fast one is called until it is. A call
+    that takes long gets fewer rounds, and under --quick a single one if it takes a second.
     """
     quick = request.config.getoption("--quick")
 
     def run(call, **work):
-        import time
-
-        call()  # warm: allocator, tables, compiled code
-        start = time.perf_counter()
-        call()
-        seconds = time.perf_counter() - start
-        rounds = int(np.clip((1.0 if quick else 4.0) / seconds, 3, 200))
+        seconds = timed(call)
+        if seconds < 1:
+            seconds = timed(call)
+        rounds = int(np.clip((0.6 if quick else 4.0) / seconds, 1 if quick and seconds > 1 else 3, 200))
         benchmark.extra_info.update(work)
-        benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)
+        benchmark.pedantic(call, rounds=rounds, warmup_rounds=1 if seconds < 0.1 else 0)
 
     return run
+
+
+def timed(call) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@pytest.fixture(scope="session")
+def floor():
+    """floor(filters, width): seconds a position, by this machine, of the look-ups alone.
+
+    One vector load and one maximum or addition for each word of four letters and each vector of filters, over
+    random letters and with tables of the same size: what is left of a scan when nothing else is done.
+    """
+
+    @functools.cache
+    def seconds(filters: int, width: int) -> float:
+        generator = torch.Generator().manual_seed(3)
+        codes = torch.randint(0, 4, (1, 4096), generator=generator, dtype=torch.uint8)
+        weight = torch.randn(filters, 4, width, generator=generator)
+        score = torch.empty(filters)
+        run = _native.module().scan_floor_float32
+        arguments = codes.data_ptr(), weight.data_ptr(), score.data_ptr(), codes.shape[1], filters, width
+        run(*arguments, 20)
+        few, many = (min(timed(lambda r=r: run(*arguments, r)) for _ in range(5)) for r in (100, 600))
+        windows = run(*arguments, 1)
+        return (many - few) / 500 / windows / 2  # of both strands
+
+    return seconds
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -25,15 +25,17 @@ def main(raw: Path, kept: Path) -> None:
     }
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps({"machine": machine, "groups": groups}, indent=1) + "\n")
-    print("| what | motifkit, ms | rival, ms | ratio | ns a base |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| what | motifkit, ms | rival, ms | ratio | ns a base | MB out | of the floor |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for group, contenders in groups.items():
         ours = contenders.pop("motifkit")
-        each = ours["median_ms"] * 1e6 / ours["positions"]
+        each = f"{ours['median_ms'] * 1e6 / ours['positions']:.2g}" if ours["positions"] > 1 else ""
+        out = f"{ours['bytes_out'] / 1e6:.2g}" if "bytes_out" in ours else ""
+        floor = f"{ours['floor_ms'] / ours['median_ms']:.0%}" if "floor_ms" in ours else ""
         for name, rival in contenders.items():
             ratio = rival["median_ms"] / ours["median_ms"]
             times = f"{ours['median_ms']:.3g} | {name} {rival['median_ms']:.3g}"
-            print(f"| {group} | {times} | {ratio:.1f} | {each:.2g} |")
+            print(f"| {group} | {times} | {ratio:.1f} | {each} | {out} | {floor} |")
 
 
 if __name__ == "__main__":

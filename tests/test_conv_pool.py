@@ -193,6 +193,25 @@ def test_statistics_keep_their_digits_far_from_zero(place, generator):
     torch.testing.assert_close(variance.double(), z.var((0, 2)), rtol=2**-22, atol=0)
 
 
+def test_statistics_of_a_hundred_million_windows(generator):
+    """Sums of float32 would stop growing at 2^24; counts do not. Each sequence stands 1,000 times in the
+    batch, so its statistics are those of the 100 sequences, taken here in float64."""
+    few = random_codes(100, 1000, generator)
+    weight = torch.randn(2, 4, 7, generator=generator) + 100  # a mean of 700, a variance near 7
+    z = reference.onehot_conv1d(few, weight.double(), padding="same")
+    mean, variance = torch.zeros(2), torch.ones(2)
+    codes = few.repeat(1000, 1)
+    assert codes.numel() == 10**8
+    mk.ops.conv_pool(
+        codes, weight, running_mean=mean, running_var=variance, training=True, momentum=1.0, pool_size=1000
+    )
+    # Both are computed in float64 and rounded once.
+    torch.testing.assert_close(mean, z.mean((0, 2)).float(), rtol=2**-23, atol=0)
+    n = 10**8
+    unbiased = z.var((0, 2), unbiased=False) * n / (n - 1)
+    torch.testing.assert_close(variance, unbiased.float(), rtol=2**-23, atol=0)
+
+
 def test_zero_batch_norm_weight_keeps_the_first_position(place, generator):
     """All values tie: the gradient of the batch-norm weight is taken where max_pool1d would take it."""
     codes = random_codes(4, 40, generator, device=place)
