@@ -178,16 +178,35 @@ namespace {
 
 template <typename T>
 struct Hit {
-  int64_t filter;
+  int32_t filter;
   int32_t position;  // in windows, from the first
-  int8_t strand;
   T score;
+  int8_t strand;
 };
 
 template <typename T>
 bool in_order(const Hit<T>& a, const Hit<T>& b) {
   if (a.filter != b.filter) return a.filter < b.filter;
   return a.position != b.position ? a.position < b.position : a.strand > b.strand;
+}
+
+// Puts hits in order. They come filter by filter and strand by strand in order of position: many are dealt
+// out to their filters, which leaves at most the two strands of each to be merged.
+template <typename T>
+void put_in_order(std::vector<Hit<T>>& hits, int64_t filters, bool both_strands) {
+  if (static_cast<int64_t>(hits.size()) < filters) {
+    std::sort(hits.begin(), hits.end(), in_order<T>);
+    return;
+  }
+  std::vector<size_t> next(filters + 1, 0);
+  for (const Hit<T>& hit : hits) ++next[hit.filter + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<Hit<T>> dealt(hits.size());
+  for (const Hit<T>& hit : hits) dealt[next[hit.filter]++] = hit;  // next[f] ends where filter f + 1 begins
+  if (both_strands)
+    for (int64_t f = 0; f < filters; ++f)
+      std::sort(dealt.begin() + (f == 0 ? 0 : next[f - 1]), dealt.begin() + next[f], in_order<T>);
+  hits.swap(dealt);
 }
 
 // Keeps the `most` best hits of each filter, the earliest where scores tie. `hits` is in order and stays so.
@@ -252,14 +271,15 @@ int64_t scan_hits(const ScanHitsParams<T>& p) {
               const int64_t f = lanes.filter(first + lane[i]);
               const T total = score[i] + bias[lane[i]];
               if (total > p.threshold[f])
-                found[unit].push_back({f, position[i], lanes.strand(first + lane[i]), total});
+                found[unit].push_back(
+                    {static_cast<int32_t>(f), position[i], total, lanes.strand(first + lane[i])});
             }
           }
         }
       }
     }
     for (int64_t unit = begin; unit < end; ++unit)
-      std::sort(found[unit].begin(), found[unit].end(), in_order<T>);
+      put_in_order(found[unit], p.conv.filters, p.strands == Strands::kBoth);
   });
   std::vector<int64_t> start(p.conv.batch + 1, 0);
   for (int64_t sequence = 0; sequence < p.conv.batch; ++sequence) {

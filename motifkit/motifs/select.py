@@ -225,14 +225,20 @@ class _Held:
         if not self.parts:
             empty = torch.zeros(0, dtype=torch.int64)
             return Hits(empty, empty, empty, empty.to(torch.int8), empty.float())
-        columns = [torch.cat(column) for column in zip(*self.parts, strict=True)]
+        columns = self.parts[0]
+        if len(self.parts) > 1:
+            columns = [torch.cat(column) for column in zip(*self.parts, strict=True)]
         self.parts = [tuple(columns)]
         return Hits(*(c.long() if c.dtype == torch.int32 else c for c in columns))
 
     def prune(self, least: Tensor) -> None:
         """Drop what is not above a score (filters,)."""
-        self.parts = [tuple(c[p[4] > least[p[1].long()]] for c in p) for p in self.parts]
-        self.count = sum(len(p[4]) for p in self.parts)
+        masks = [part[4] > least[part[1]] for part in self.parts]
+        self.parts = [
+            part if bool(mask.all()) else tuple(column[mask] for column in part)
+            for part, mask in zip(self.parts, masks, strict=True)
+        ]
+        self.count = sum(len(part[4]) for part in self.parts)
 
     def keep_top(self, most: int, filters: int) -> Tensor:
         """Drop all but the best `most` of each filter; (filters,) the least score still kept there, or
@@ -270,7 +276,7 @@ def _kept(hits: Hits, batches: Batches) -> Chunks:
     """Chunks of a list of hits ordered by sequence: only sequences that have some."""
 
     def chunks():
-        rows, inverse = hits.sequence.unique(return_inverse=True)
+        rows, inverse = hits.sequence.unique_consecutive(return_inverse=True)
         edges = torch.arange(0, len(rows) + batches.size, batches.size, device=inverse.device)
         cuts = torch.searchsorted(inverse, edges)
         for index in range(len(cuts) - 1):

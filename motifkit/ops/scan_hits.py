@@ -97,20 +97,36 @@ def scan_hits(
 def _forward(codes, weight, threshold, bias, left, right, strands, most):
     if _native.backend(codes.device) == "cuda":
         return _forward_cuda(codes, weight, threshold, bias, left, right, strands, most)
-    batch, length = codes.shape
     filters, _, width = weight.shape
-    capacity = max(1024, batch * filters * 2)  # a guess; the count comes back where it is too small
-    while True:
-        columns = [torch.empty(capacity, dtype=torch.int64) for _ in range(3)]
-        columns += [torch.empty(capacity, dtype=torch.int8), weight.new_empty(capacity)]
-        count = _native.function("scan_hits", weight.dtype, codes.device)(
+    run = _native.function("scan_hits", weight.dtype, codes.device)
+
+    def scan(codes, columns):
+        return run(
             codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias),
-            threshold.data_ptr(), batch, length, filters, width, left, right, strands, most,
-            capacity, *(column.data_ptr() for column in columns), torch.get_num_threads(),
+            threshold.data_ptr(), *codes.shape, filters, width, left, right, strands, most,
+            len(columns[0]), *(column.data_ptr() for column in columns), torch.get_num_threads(),
         )  # fmt: skip
-        if count <= capacity:
-            return tuple(column[:count].clone() for column in columns)
+
+    def room(size):
+        columns = [torch.empty(size, dtype=torch.int64) for _ in range(3)]
+        return [*columns, torch.empty(size, dtype=torch.int8), weight.new_empty(size)]
+
+    # How many there will be is guessed from a part; where that is too few the count comes back, for another
+    # scan.
+    part = _sample(codes, width)
+    share = codes.numel() / max(part.numel(), 1)
+    capacity = 1024 + (int(1.2 * share * scan(part, room(0))) if share > 1 else len(codes) * filters * 2)
+    while (count := scan(codes, columns := room(capacity))) > capacity:
         capacity = count
+    return tuple(column[:count].clone() for column in columns)
+
+
+def _sample(codes, width):
+    """About a sixty-fourth of the sequences, or of a few long ones' letters; all, where that is little."""
+    batch, length = codes.shape
+    if batch * length < 1 << 16:
+        return codes
+    return codes[::64] if batch >= 128 else codes[:, : max(width, length // 64)]
 
 
 def _forward_cuda(codes, weight, threshold, bias, left, right, strands, most):
