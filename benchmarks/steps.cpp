@@ -16,7 +16,11 @@
 namespace {
 
 constexpr int kFilters = 32, kWidth = 19, kPool = 25, kLetters = 100000, kWindows = kLetters / kPool;
-using Row = float __attribute__((vector_size(4 * kFilters)));  // all filters side by side
+constexpr int kLanes = 16, kVectors = kFilters / kLanes;
+using Vector = float __attribute__((vector_size(4 * kLanes)));
+struct Row {  // all filters side by side
+  Vector part[kVectors];
+};
 
 std::vector<uint8_t> codes(kLetters + kWidth + 4);
 std::vector<float> weight(kFilters * 4 * kWidth);
@@ -65,7 +69,7 @@ std::vector<Row> tables() {
         for (int i = 0, rest = word; i < kChunk; ++i, rest /= 5)
           if (const int k = j * kChunk + i; rest % 5 < 4 && k < kWidth)
             sum += weight[(f * 4 + rest % 5) * kWidth + k];
-        rows[j * words + word][f] = sum;
+        rows[j * words + word].part[f / kLanes][f % kLanes] = sum;
       }
   return rows;
 }
@@ -74,7 +78,7 @@ std::vector<Row> tables() {
 template <int kChunk>
 void words(float* out) {
   constexpr int kChunks = (kWidth + kChunk - 1) / kChunk;
-  const auto rows = tables<kChunk>();
+  static const auto rows = tables<kChunk>();  // built in the first run; the least of several does without
   const int count = static_cast<int>(rows.size()) / kChunks;
   std::vector<uint32_t> word(kLetters + kWidth);
   for (int t = 0; t < kLetters + kWidth; ++t) {
@@ -86,8 +90,12 @@ void words(float* out) {
     Row best;
     for (int t = w * kPool; t < (w + 1) * kPool; ++t) {
       Row sum = rows[word[t]];
-      for (int j = 1; j < kChunks; ++j) sum += rows[j * count + word[t + j * kChunk]];
-      best = t == w * kPool ? sum : (sum > best ? sum : best);
+      for (int j = 1; j < kChunks; ++j)
+        for (int v = 0; v < kVectors; ++v) sum.part[v] += rows[j * count + word[t + j * kChunk]].part[v];
+      for (int v = 0; v < kVectors; ++v) {
+        const Vector z = sum.part[v];
+        best.part[v] = t == w * kPool ? z : (z > best.part[v] ? z : best.part[v]);
+      }
     }
     std::copy_n(reinterpret_cast<float*>(&best), kFilters, out + w * kFilters);
   }
