@@ -13,7 +13,8 @@ from motifkit._native import build_info
 _LIBRARIES = {
     "lightning": "train", "torchmetrics": "train", "h5py": "train", "pandas": "motifs",
     "pyjaspar": "motifs", "memelite": "motifs", "matplotlib": "motifs", "jinja2": "report",
-    "cupy-cuda13x": "cuda",
+    "scipy": "motifs", "biopython": "motifs", "joblib": "experiments", "distributed": "experiments",
+    "captum": "experiments", "cupy-cuda13x": "cuda",
 }  # fmt: skip
 
 

@@ -188,3 +188,10 @@ def test_data_that_cannot_be_trained_on_is_refused(data):
 def test_a_device_that_is_not_there_is_refused(data):
     with pytest.raises(mk.InputError, match="sees no GPU"):
         mk.fit(build(), data, device="cuda")
+
+
+def test_a_model_of_another_kind_of_output_is_refused():
+    data = mk.simulate(n=60, length=200, seed=0)
+    model = mk.models.build("BPNet", length=200)
+    with pytest.raises(mk.InputError, match="one logit a class"):
+        mk.fit(model, data, epochs=1)

@@ -104,6 +104,7 @@ def fit(
             raise InputError(f"the data set has no {name} sequences; give it a larger fraction")
     if epochs < 1 or batch_size < 1:
         raise InputError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    _check_output(model, dataset)
     folder = None if out is None else writable_folder(out)
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
@@ -186,6 +187,26 @@ class Batches:
                 continue
             own = rows.tensor_split(processes)[mine]
             yield self.codes[own], self.targets[own], len(own) * processes / len(rows)
+
+
+def _check_output(model: nn.Module, dataset: SequenceDataset) -> None:
+    """Refuse a model that does not give one logit a class, before any training."""
+    weight = next(model.parameters(), None)
+    codes = dataset.codes[:2] if weight is None else dataset.codes[:2].to(weight.device)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            out = model.eval()(codes)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    wanted = (len(codes), len(dataset.class_names))
+    if not isinstance(out, torch.Tensor) or out.shape != wanted:
+        found = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else f"a {type(out).__name__}"
+        raise InputError(
+            f"training needs one logit a class, {wanted} for {wanted[0]} sequences; this model gives {found}."
+            " Train it with a loss of its own; its motifs can be read out all the same"
+        )
 
 
 def stream_seed(seed: int, epoch: int, stream: str) -> int:
