@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from motifkit import ops
 from motifkit.models.paper import ARCHITECTURES, PaperNet
-from motifkit.motifs.extract import RULES
 from motifkit.motifs.motif import Motif, MotifSet
+from motifkit.motifs.rules import RULES
 
 _BATCH = 250
 
