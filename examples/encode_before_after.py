@@ -177,7 +177,7 @@ def draw(curves: dict[str, dict[str, Way]], folder: Path) -> None:
                     linewidth=width, dashes=dashes, label=way if column == "valid_loss" else None,
                 )  # fmt: skip
         losses.set_title(f"{name}: loss, validation solid, training dashed", fontsize=9, loc="left")
-        losses.set_xlabel("epoch")
+        losses.set_xlabel("epoch", fontsize=8)
         losses.xaxis.get_major_locator().set_params(integer=True)
         losses.legend(frameon=False, fontsize=8)
         for at, (way, colour) in enumerate(WAYS.items()):

@@ -15,7 +15,7 @@ from report_example import make_analysis, write_tables  # noqa: E402
 
 from motifkit.report.charts import Line, line_chart  # noqa: E402
 from motifkit.report.report import write_report  # noqa: E402
-from motifkit.report.sections import rules_section  # noqa: E402
+from motifkit.report.sections import knockout_section, rules_section  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,14 @@ def test_many_dead_filters_are_folded(tmp_path):
     page = write_report(tmp_path / "report.html", many, dataset).read_text()
     folded = re.search(r"<details><summary>13 dead filters, [^<]*</summary><p>([^<]*)\.</p></details>", page)
     assert folded[1].split(", ") == dead
+
+
+def test_what_rounds_to_nothing_is_not_stressed():
+    row = {"replaced": "mean", "class": "a", "loss": 0.0}
+    cells = {"filter0": (-0.0004, -0.0006, -0.0001), "filter1": (-0.0006, -0.0009, -0.0001)}
+    table = pandas.DataFrame(
+        {"filter": name, **row, **dict(zip(("auroc", "auroc_low", "auroc_high"), cell, strict=True))}
+        for name, cell in cells.items()
+    )
+    shown = [row["cells"][0] for row in knockout_section(table)["rows"]]
+    assert [(cell["text"], cell["sure"]) for cell in shown] == [("0.000", False), ("-0.001", True)]

@@ -78,13 +78,13 @@ def _change(row, largest: float) -> dict[str, object]:
     if row is None or math.isnan(row["auroc"]):
         return {"text": "-", "sort": 0, "level": "", "range": "", "sure": False}
     change, low, high = row["auroc"], row["auroc_low"], row["auroc_high"]
-    level = _level(abs(change), largest)
+    level, text = _level(abs(change), largest), _signed(change)
     return {
-        "text": _signed(change),
+        "text": text,
         "sort": f"{change:.4g}",
         "level": f"{'d' if change < 0 else 'u'}{level}" if level else "",
         "range": f"{_signed(low)} to {_signed(high)}" if not math.isnan(low) else "",
-        "sure": not math.isnan(low) and (low > 0 or high < 0),
+        "sure": not math.isnan(low) and (low > 0 or high < 0) and text != _signed(0),
     }
 
 
