@@ -36,13 +36,17 @@ def test_one_site_is_no_sites():
     assert [cell["sites"] for cell in shown["cells"]] == ["1 site", "1,200 sites"]
 
 
-def test_knocked_out_filters_bear_their_motifs_names(tmp_path):
+def test_filters_bear_their_motifs_names_in_every_table(tmp_path):
     write_tables(tmp_path)
     analysis, dataset = make_analysis()
     page = write_report(tmp_path / "report.html", analysis, dataset).read_text()
     table = page[page.index('id="knockout-table"') :]
-    assert re.search(r"<th [^>]*>filter0<small>GATA1</small></th>", table)
+    assert re.search(r'<th [^>]*>filter0<small class="known">GATA1</small></th>', table)
     assert re.search(r"<th [^>]*>filter1</th>", table)  # has no match
+    for name in ("places-table", "pairs-table"):
+        table = page[page.index(f'id="{name}"') :].partition("</table>")[0]
+        assert re.search(r'filter0</a><small class="known">GATA1</small></t', table)
+        assert re.search(r"filter1</a></t", table)
 
 
 def test_many_dead_filters_are_folded(tmp_path):

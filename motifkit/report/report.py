@@ -152,7 +152,7 @@ def _optional(analysis: Analysis, tables: RunTables, markup) -> dict[str, object
         "knockout": None if tables.knockout is None else knockout_section(tables.knockout, names),
         "clusters": None if clusters is None else clusters_section(clusters, tables.consensus, markup),
         "calibration": calibration_section(analysis.matches, analysis.evalue),
-        "places": None if analysis.places is None else places_section(analysis.places, markup),
+        "places": None if analysis.places is None else places_section(analysis.places, markup, names),
     }
 
 
