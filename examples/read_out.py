@@ -22,7 +22,8 @@ def read_out(
     """Fill a folder for each network; the tables as Markdown.
 
     rule: whose motifs the pages and clusters show; every rule's are in the tables. target: the database that
-    names them. quick: few resamples, and names are not calibrated.
+    names them; a class without a profile of its name there is left out of the tables. quick: few resamples,
+    and names are not calibrated.
     """
     database = load_targets(target)
     profiles = relevant_profiles(data, database)
@@ -37,21 +38,21 @@ def read_out(
         write_table(rules, folder / "rules.tsv")
         named = {one: mk.compare(found.trim(), database, quiet=True) for one, found in by_rule[name].items()}
         bootstrap = 20 if quick else 200
-        write_table(mk.knock_out(model, data, replace="mean", bootstrap=bootstrap), folder / "knockout.tsv")
+        alone = mk.knock_out(model, data, replace="mean", bootstrap=bootstrap)
+        write_table(alone, folder / "knockout.tsv")
         carriers = filters_of(named, profiles)
         groups = with_controls(carriers, by_rule[name][rule].filters)
-        lost = (
-            mk.knock_out(model, data, replace="mean", groups=groups, bootstrap=bootstrap) if groups else None
-        )
-        if lost is not None:
-            write_table(lost, folder / "factors.tsv")
+        lost = alone.iloc[:0]
+        if groups:
+            lost = mk.knock_out(model, data, replace="mean", groups=groups, bootstrap=bootstrap)
+        write_table(lost, folder / "factors.tsv")
         analysis = analyse(model, data, rule=rule, target=target, calibrate=0 if quick else 100, quiet=True)
         write_report(
             folder / "report.html", analysis, data, history=history,
             title=f"{name} on {', '.join(data.class_names)}", details=details(model, history, data),
         )  # fmt: skip
         sections += [f"## {name}", rule_counts(named, profiles)]
-        sections.append(factor_table(analysis.metrics["auroc"], carriers, named, profiles, lost))
+        sections.append(factor_table(analysis.metrics["auroc"], carriers, named, alone, lost))
     return "\n\n".join([*sections, "## Both networks", shared(clusters, database, list(nets))])
 
 
@@ -108,16 +109,17 @@ def rule_counts(named: Mapping[str, object], profiles: Mapping[str, Sequence[str
     return "\n".join([*lines, f"| any name | {' | '.join(map(str, totals))} |"])
 
 
-def factor_table(auroc, carriers, named, profiles, lost) -> str:
+def factor_table(auroc, carriers, named, alone, lost) -> str:
     """Markdown: what carries each factor, and what is lost without it."""
     lines = [
         "Filters that carry a factor (named so by at least half of the rules), and the change of its test"
         " AUROC when they are set to their mean:\n",
-        "| factor | AUROC | filters | best names, all rules | without them | without as many others |",
-        "| --- | ---: | --- | --- | ---: | ---: |",
+        "| factor | AUROC | filters | best names, all rules | without them | without as many others | most is"
+        " lost without |",
+        "| --- | ---: | --- | --- | ---: | ---: | --- |",
     ]
-    for factor in profiles:
-        found = carriers[factor]
+    for factor, found in carriers.items():
+        worst = alone[alone["class"] == factor].nsmallest(1, "auroc").iloc[0]
         best = [table.drop_duplicates("query") for table in named.values()]
         names = Counter(n for table in best for n in table["target_name"][table["query"].isin(found)])
         cells = [
@@ -125,6 +127,7 @@ def factor_table(auroc, carriers, named, profiles, lost) -> str:
             ", ".join(f"{n} {count}" for n, count in names.most_common(4)) or "-",
             change(lost, factor, factor),
             change(lost, f"{factor}, others", factor),
+            f"{worst['filter']} {worst['auroc']:+.3f}",
         ]
         lines.append(f"| {factor} | {auroc[factor]:.3f} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -132,8 +135,8 @@ def factor_table(auroc, carriers, named, profiles, lost) -> str:
 
 def change(lost, group: str, factor: str) -> str:
     """Of a class's AUROC, with its interval."""
-    row = None if lost is None else lost[(lost["filter"] == group) & (lost["class"] == factor)]
-    if row is None or not len(row):
+    row = lost[(lost["filter"] == group) & (lost["class"] == factor)]
+    if not len(row):
         return "-"
     row = row.iloc[0]
     return f"{row['auroc']:+.3f} [{row['auroc_low']:+.3f}, {row['auroc_high']:+.3f}]"

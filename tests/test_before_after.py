@@ -40,6 +40,7 @@ def planted(path):
     mk.SequenceDataset(codes, targets, list(WORDS), splits).save(path)
 
 
+@pytest.mark.filterwarnings("ignore:tomtom was given")  # that two targets are few
 def test_before_and_after_are_trained_alike_and_read_out(tmp_path, monkeypatch, capsys):
     planted(tmp_path / "data.h5")
     known = [mk.Motif(name, mk.one_hot(mk.encode(word))[0].numpy() * 20, 20) for name, word in WORDS.items()]
@@ -111,4 +112,19 @@ def test_a_factor_without_filters_has_nothing_to_lose(read_out):
     lost = pandas.DataFrame([row])
     assert read_out.change(lost, "X", "X") == "-0.123 [-0.200, +0.000]"
     assert read_out.change(lost, "Y", "Y") == "-"
-    assert read_out.change(None, "X", "X") == "-"
+
+
+def test_the_factor_table_tells_filters_names_and_losses(read_out):
+    best = matches(("filter1", "M1"), ("filter1", "M2"), ("filter2", "M2"))
+    columns = ["filter", "class", "auroc", "auroc_low", "auroc_high"]
+    alone = pandas.DataFrame(
+        [("filter1", "X", -0.01, 0, 0), ("filter2", "X", -0.02, 0, 0), ("filter1", "Y", 0.5, 0, 0)],
+        columns=columns,
+    )
+    lost = pandas.DataFrame([("X", "X", -0.25, -0.3, -0.2), ("X", "Y", 0, 0, 0)], columns=columns)
+    carriers = {"X": ["filter1"], "Y": []}
+    table = read_out.factor_table({"X": 0.91, "Y": 0.5}, carriers, {"a": best, "b": best}, alone, lost)
+    assert table.splitlines()[-2:] == [
+        "| X | 0.910 | filter1 | M1 name 2 | -0.250 [-0.300, -0.200] | - | filter2 -0.020 |",
+        "| Y | 0.500 | none | - | - | - | filter1 +0.500 |",
+    ]
