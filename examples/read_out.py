@@ -61,7 +61,7 @@ def details(model: nn.Module, history: Sequence[Mapping], data: mk.SequenceDatas
     return {
         "model": f"{sum(p.numel() for p in model.parameters()):,} parameters",
         "training": f"{len(history)} epochs",
-        "data": ", ".join(f"{name} {len(rows):,}" for name, rows in data.splits.items()),
+        "data": ", ".join(f"{name} {len(data.splits[name]):,}" for name in ("train", "valid", "test")),
         "made by": f"motifkit {mk.__version__}",
     }
 
