@@ -28,10 +28,12 @@ def line_chart(
     y_range: tuple[float, float],
     mark_x: float | None = None,
     diagonal: bool = False,
+    whole_x: bool = False,
     width: int = 440,
     height: int = 300,
 ) -> str:
-    """An <svg> of curves with axes, ticks and a legend; `mark_x` draws a vertical line."""
+    """An <svg> of curves with axes, ticks and a legend; `mark_x` draws a vertical line, `whole_x` marks whole
+    numbers alone."""
     left, right, top, bottom = 48, 12, 10, 40
     inner_w, inner_h = width - left - right, height - top - bottom
     (x0, x1), (y0, y1) = x_range, y_range
@@ -46,7 +48,7 @@ def line_chart(
         f'<svg class="chart" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"'
         f' aria-label="{escape(y_label)} against {escape(x_label)}">'
     ]
-    for value in _ticks(x0, x1):
+    for value in _ticks(x0, x1, whole=whole_x):
         parts.append(f'<text x="{x(value):.1f}" y="{height - bottom + 16}" class="tick mid">{value:g}</text>')
         parts.append(f'<path d="M{x(value):.1f} {top}V{top + inner_h}" class="grid"/>')
     for value in _ticks(y0, y1):
@@ -78,7 +80,7 @@ def thin(points: Sequence[tuple[float, float]], most: int = 120) -> list[tuple[f
     return [points[round(i * step)] for i in range(most)]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
     """About five round numbers between low and high."""
     span = high - low
     if span <= 0:
@@ -87,6 +89,7 @@ def _ticks(low: float, high: float) -> list[float]:
     while base > span:
         base /= 10
     step = next(s for s in (base / 5, base / 2, base, 2 * base, 5 * base, 10 * base) if span / s <= 6)
+    step = max(step, 1) if whole else step
     first = -(-low // step)
     count = int((high - first * step) / step + 1e-9) + 1
     return [round((first + i) * step, 10) for i in range(count)]

@@ -50,7 +50,7 @@ def loss_curve(history) -> str:
     return line_chart(
         [Line("training", thin(train), PALETTE[0]), Line("validation", thin(valid), PALETTE[1])],
         x_label="epoch", y_label="loss", x_range=(1, max(len(history), 2)),
-        y_range=(low - margin, high + margin), mark_x=best, width=380, height=340,
+        y_range=(low - margin, high + margin), mark_x=best, whole_x=True, width=380, height=340,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What the page shows of places: positions, strands, distances and co-occurrence of the motifs' sites."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,15 +67,17 @@ def find_places(motifs: MotifSet, codes: Tensor) -> Places | None:
     )  # fmt: skip
 
 
-def places_section(places: Places, markup) -> dict[str, object]:
-    """Rows of the two tables: of motifs, and of pairs of them."""
+def places_section(places: Places, markup, names: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Rows of the two tables: of motifs, and of pairs of them; `names` of the motifs that have one."""
+    names = names or {}
     bins = {name: own for name, own in places.positions.groupby("motif", sort=False)}
     motifs = []
     for row in places.summary.to_dict("records"):
         own = bins[row["motif"]]
         motifs.append(
             {
-                "name": row["motif"], "sites": row["sites"], "sequences": row["sequences"],
+                "name": row["motif"], "known": names.get(row["motif"], ""),
+                "sites": row["sites"], "sequences": row["sequences"],
                 "share": f"{row['sequences'] / places.sequences:.1%}",
                 "share_sort": f"{row['sequences'] / places.sequences:.5f}",
                 "plus": f"{row['plus'] / row['sites']:.0%}" if row["sites"] else "-",
@@ -85,15 +87,15 @@ def places_section(places: Places, markup) -> dict[str, object]:
                 "chart": markup(mirrored(own["plus"].tolist(), own["minus"].tolist())),
             }
         )  # fmt: skip
-    pairs = [_pair_row(places, row, markup) for row in places.shown.to_dict("records")]
+    pairs = [_pair_row(places, row, markup, names) for row in places.shown.to_dict("records")]
     return {
-        "motifs": motifs, "pairs": pairs, "copies": places.copies, "tested": len(places.pairs),
+        "motifs": motifs, "pairs": pairs, "copies": places.copies, "tested": f"{len(places.pairs):,}",
         "p_value": f"{PVALUE:g}", "most": PAIR_DISTANCE,
         "sequences": f"{places.sequences:,}", "length": places.length, "q": f"{_LEAST_Q:g}",
     }  # fmt: skip
 
 
-def _pair_row(places: Places, row, markup) -> dict[str, object]:
+def _pair_row(places: Places, row, markup, names: Mapping[str, str]) -> dict[str, object]:
     key = (row["motif_a"], row["motif_b"])
     own = places.distances[(places.distances["motif_a"] == key[0]) & (places.distances["motif_b"] == key[1])]
     same, opposite = np.zeros(2 * PAIR_DISTANCE + 1, int), np.zeros(2 * PAIR_DISTANCE + 1, int)
@@ -113,9 +115,11 @@ def _pair_row(places: Places, row, markup) -> dict[str, object]:
         )
         sort = _sortable(first["q_value"])
     return {
-        "a": key[0], "b": key[1], "both": row["both"], "expected": f"{row['expected']:.1f}",
+        "a": key[0], "b": key[1], "known_a": names.get(key[0], ""), "known_b": names.get(key[1], ""),
+        "both": row["both"], "expected": f"{row['expected']:.1f}",
         "ratio": f"{2 ** row['log2_ratio']:.2f}", "q": _p(row["q_value"]),
         "q_sort": _sortable(row["q_value"]), "spacing": spacing, "spacing_sort": sort,
+        "spacing_sure": float(sort) <= _LEAST_Q,
         "chart": markup(mirrored(same.tolist(), opposite.tolist(), width=202, marks=(PAIR_DISTANCE,))),
     }  # fmt: skip
 

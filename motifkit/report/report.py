@@ -145,12 +145,14 @@ def write_report(
 def _optional(analysis: Analysis, tables: RunTables, markup) -> dict[str, object]:
     """The sections that may be missing: None where there is nothing to show."""
     clusters = tables.clusters
+    best = analysis.matches.drop_duplicates("query")
+    names = dict(zip(best["query"], best["target_name"], strict=True))
     return {
         "rules": None if tables.rules is None else rules_section(tables.rules),
-        "knockout": None if tables.knockout is None else knockout_section(tables.knockout),
+        "knockout": None if tables.knockout is None else knockout_section(tables.knockout, names),
         "clusters": None if clusters is None else clusters_section(clusters, tables.consensus, markup),
         "calibration": calibration_section(analysis.matches, analysis.evalue),
-        "places": None if analysis.places is None else places_section(analysis.places, markup),
+        "places": None if analysis.places is None else places_section(analysis.places, markup, names),
     }
 
 

@@ -1,6 +1,7 @@
 """What the page shows of rules, knock-outs and clusters: numbers and marks for the templates."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def _rule_cell(row, named: bool) -> dict[str, object] | None:
     r = row["correlation"]
     return {
         "consensus": row["consensus"],
-        "nsites": f"{row['nsites']:,.0f}",
+        "sites": f"{row['nsites']:,.0f} site{'s' * (row['nsites'] != 1)}",
         "correlation": _figure(r, "{:.2f}"),
         "sort": -1 if math.isnan(r) else f"{r:.4g}",
         "level": 0 if math.isnan(r) else _level(1 - r, 1),
@@ -50,8 +51,8 @@ def _rule_cell(row, named: bool) -> dict[str, object] | None:
     }
 
 
-def knockout_section(table) -> dict[str, object]:
-    """The change of AUROC of each class by each filter, as shades, with intervals."""
+def knockout_section(table, names: Mapping[str, str] | None = None) -> dict[str, object]:
+    """The change of AUROC of each class by each filter, as shades, with intervals; `names` of filters."""
     how = "mean" if (table["replaced"] == "mean").any() else table["replaced"].iloc[0]
     table = table[table["replaced"] == how]
     size = table.groupby("class")["auroc"].apply(lambda change: change.abs().max())
@@ -63,7 +64,11 @@ def knockout_section(table) -> dict[str, object]:
     for row in table.to_dict("records"):
         by_filter.setdefault(row["filter"], {})[row["class"]] = row
     rows = [
-        {"filter": name, "cells": [_change(cells.get(column), largest) for column in columns]}
+        {
+            "filter": name,
+            "name": (names or {}).get(name, ""),
+            "cells": [_change(cells.get(column), largest) for column in columns],
+        }
         for name, cells in by_filter.items()
     ]
     return {"columns": columns, "rows": rows, "replaced": how, "left_out": len(classes) - len(kept)}
@@ -73,13 +78,13 @@ def _change(row, largest: float) -> dict[str, object]:
     if row is None or math.isnan(row["auroc"]):
         return {"text": "-", "sort": 0, "level": "", "range": "", "sure": False}
     change, low, high = row["auroc"], row["auroc_low"], row["auroc_high"]
-    level = _level(abs(change), largest)
+    level, text = _level(abs(change), largest), _signed(change)
     return {
-        "text": _signed(change),
+        "text": text,
         "sort": f"{change:.4g}",
         "level": f"{'d' if change < 0 else 'u'}{level}" if level else "",
         "range": f"{_signed(low)} to {_signed(high)}" if not math.isnan(low) else "",
-        "sure": not math.isnan(low) and (low > 0 or high < 0),
+        "sure": not math.isnan(low) and (low > 0 or high < 0) and text != _signed(0),
     }
 
 
