@@ -130,7 +130,9 @@ def batched_pytorch(rule, weight, codes, batch=500):
 @pytest.mark.parametrize("contender", ["motifkit", "pytorch"])
 @pytest.mark.parametrize("rule", ["paper", "code", "best"])
 @pytest.mark.parametrize(("sequences", "length"), [(5_000, 200), (25_000, 1_000)])
-def test_extract_motifs(measure, benchmark, generator, floor, sequences, length, rule, contender):
+def test_extract_motifs(measure, benchmark, request, generator, floor, sequences, length, rule, contender):
+    if request.config.getoption("--quick") and sequences > 5_000 and rule != "paper":
+        pytest.skip("PyTorch takes half a minute: without --quick")
     benchmark.group = f"extract_motifs, rule {rule}, {sequences} x {length}"
     codes = torch.randint(0, 4, (sequences, length), generator=generator, dtype=torch.uint8)
     weight = torch.randn(30, 4, 19, generator=generator)
