@@ -316,6 +316,21 @@ def test_attributions_are_those_of_the_model(layers, codes):
     close(fast(dense), model(dense))  # not one-hot
 
 
+def test_captum_attributes_alike(codes):
+    """Integrated gradients, whose inputs between baseline and sequence are not one-hot, and DeepLift, which
+    hooks modules: the accelerated model computes as before in both."""
+    captum = pytest.importorskip("captum.attr")
+    layers = FUSED["norm, ReLU, pool"][0]
+    model = sequential(*layers(), nn.Flatten(), nn.LazyLinear(2)).eval()
+    x = mk.one_hot(codes, torch.float64)
+    model(x)
+    fast = mk.accelerate(model, verbose=False)
+    for method in (captum.IntegratedGradients, captum.DeepLift, captum.InputXGradient):
+        ours, theirs = (method(net).attribute(x.clone(), target=1) for net in (fast, model))
+        assert theirs.abs().sum() > 0
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("layout", ["(N,4,1,L)", "(N,4,L,1)", "(N,1,4,L)", "(N,1,L,4)"])
 def test_two_dimensional_stems(layout, codes, capsys):
     x = mk.one_hot(codes, torch.float64)
