@@ -42,6 +42,7 @@ def main() -> None:
     if dist.get_rank() == 0:
         first, last = mean[:tenth].mean(), mean[-tenth:].mean()
         print(f"loss {first:.4f} to {last:.4f} in {len(mean)} steps, {1e3 * seconds / len(mean):.1f} ms each")
+    dist.barrier()  # neither leaves while the other still talks to it
     dist.destroy_process_group()
 
 

@@ -71,4 +71,5 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     results = work(folder, "run2")
     torch.save(results, folder / f"rank{distributed.rank()}.pt")
+    dist.barrier()  # neither leaves while the other still talks to it
     dist.destroy_process_group()

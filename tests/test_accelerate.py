@@ -522,6 +522,7 @@ def two_processes(rank, folder, accelerated):
             net(x).square().mean().backward()
             optimiser.step()
         torch.save(model.state_dict(), f"{folder}/{accelerated}-{rank}.pt")
+        torch.distributed.barrier()  # neither leaves while the other still talks to it
     finally:
         torch.distributed.destroy_process_group()
 
