@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motifkit.ops._common import move_running
+
 _BITS = 16  # of a random draw for each element of a dropout mask
 
 
@@ -73,8 +75,7 @@ def conv_norm_relu_pool(
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
         count = z.numel() // z.shape[1]
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+        move_running(norm.running_mean, norm.running_var, mean, variance, count, norm.momentum)
     return y.squeeze(2)
 
 

@@ -143,10 +143,8 @@ def _folded(
         weight, bias, norm_weight, norm_bias, frequencies, covariance, eps
     )  # fmt: skip
     if running_mean is not None and running_var is not None:
-        with torch.no_grad():
-            seen = mean if bias is None else mean + bias
-            running_mean.lerp_(seen.to(running_mean.dtype), momentum)
-            running_var.lerp_((variance * (windows / (windows - 1))).to(running_var.dtype), momentum)
+        seen = mean if bias is None else mean + bias
+        _common.move_running(running_mean, running_var, seen, variance, windows, momentum)
     return both, shift
 
 

@@ -133,6 +133,15 @@ def widened(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return value.to(dtype).contiguous()
 
 
+@torch.no_grad()
+def move_running(
+    running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, count: int, momentum: float
+) -> None:
+    """Move a batch norm's running statistics towards those of `count` values, the variance unbiased."""
+    running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+    running_var.lerp_((variance * (count / (count - 1))).to(running_var.dtype), momentum)
+
+
 def _onehot_to_codes(x: Tensor) -> Tensor:
     batch, _, length = x.shape
     if not _native.serves(x) or x.dtype not in (torch.float32, torch.float64):

@@ -193,11 +193,8 @@ def conv_pool(
     pooled = extreme(False, running)
     if batch_statistics and running_mean is not None and running_var is not None:
         if compiling:
-            with torch.no_grad():
-                batch_mean = pooled.mean if wide_bias is None else pooled.mean + wide_bias
-                running_mean.lerp_(batch_mean.to(running_mean.dtype), momentum)
-                unbiased = pooled.variance * (windows / (windows - 1))
-                running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+            batch_mean = pooled.mean if wide_bias is None else pooled.mean + wide_bias
+            _common.move_running(running_mean, running_var, batch_mean, pooled.variance, windows, momentum)
         else:
             running.written_to(running_mean, running_var)
     out = pooled.out

@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from motifkit.ops._common import move_running
+
 
 def rank() -> int:
     """Which of the processes of a torchrun this is; 0 outside one."""
@@ -94,8 +96,7 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
             return
         self.num_batches_tracked.add_(1)
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var.dtype), momentum)
+        move_running(self.running_mean, self.running_var, mean, variance, count, momentum)
 
 
 def synchronise(model: nn.Module) -> nn.Module:
