@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motifkit.nn.layers import single
 from motifkit.ops._common import move_running
 
 _BITS = 16  # of a random draw for each element of a dropout mask
@@ -65,7 +66,7 @@ def conv_norm_relu_pool(
     wide = x.unsqueeze(2).contiguous(memory_format=channels_last)  # (batch, channels, 1, length)
     weight = conv.weight.unsqueeze(2).contiguous(memory_format=channels_last)
     z = F.conv2d(wide, weight, padding=(0, (conv.kernel_size[0] - 1) // 2))
-    size = 1 if pool is None else _single(pool.kernel_size)
+    size = 1 if pool is None else single(pool.kernel_size)
     if not norm.training:
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias - norm.running_mean * scale
@@ -113,13 +114,13 @@ def _plain_conv(conv: nn.Conv1d) -> bool:
 
 
 def _plain_pool(pool: nn.Module) -> bool:
-    size, stride = _single(pool.kernel_size), _single(pool.stride)
+    size, stride = single(pool.kernel_size), single(pool.stride)
     return (
         isinstance(pool, nn.MaxPool1d)
         and size == stride
         and not pool.ceil_mode
         and not pool.return_indices
-        and (_single(pool.padding), _single(pool.dilation)) == (0, 1)
+        and (single(pool.padding), single(pool.dilation)) == (0, 1)
     )
 
 
@@ -174,7 +175,3 @@ class _NormReluPool(torch.autograd.Function):
         else:
             grad_z.squeeze(2).scatter_add_(2, at.squeeze(2), q.squeeze(2))
         return grad_z, grad_weight, grad_bias, None, None
-
-
-def _single(value) -> int:
-    return value[0] if isinstance(value, tuple) else value

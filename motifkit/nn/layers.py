@@ -109,7 +109,7 @@ class ConvPool(nn.Module):
         if pool is not None:
             if not isinstance(pool, nn.MaxPool1d):
                 raise ValueError(f"pool must be a MaxPool1d, not {type(pool).__name__}")
-            if _single(pool.dilation) != 1 or pool.ceil_mode or pool.return_indices:
+            if single(pool.dilation) != 1 or pool.ceil_mode or pool.return_indices:
                 raise ValueError("pool must have dilation 1, floor mode and no returned indices")
         self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
         self.activation_name = activation_name(activation)
@@ -162,7 +162,7 @@ def check_conv(conv: nn.Conv1d) -> None:
         raise ValueError(f"conv must be a Conv1d, not {type(conv).__name__}")
     if conv.in_channels != 4 or conv.groups != 1:
         raise ValueError(f"conv must read 4 channels in one group, not {conv.in_channels}")
-    if _single(conv.stride) != 1 or _single(conv.dilation) != 1:
+    if single(conv.stride) != 1 or single(conv.dilation) != 1:
         raise ValueError("conv must have stride 1 and dilation 1")
     if conv.padding_mode != "zeros":
         raise ValueError(f"conv must pad with zeros, not {conv.padding_mode!r}")
@@ -187,13 +187,14 @@ def activation_name(activation: nn.Module | None) -> str:
 
 def conv_padding(conv: nn.Conv1d) -> int | str:
     """The padding argument of the ops."""
-    return conv.padding if isinstance(conv.padding, str) else _single(conv.padding)
+    return conv.padding if isinstance(conv.padding, str) else single(conv.padding)
 
 
 def pool_geometry(pool: nn.MaxPool1d) -> tuple[int, int, int]:
     """(size, stride, padding) as plain ints."""
-    return _single(pool.kernel_size), _single(pool.stride), _single(pool.padding)
+    return single(pool.kernel_size), single(pool.stride), single(pool.padding)
 
 
-def _single(value) -> int:
+def single(value) -> int:
+    """A size that torch.nn keeps as an int or a tuple of one."""
     return value[0] if isinstance(value, tuple) else value
