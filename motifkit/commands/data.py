@@ -16,6 +16,12 @@ def add_simulate(commands) -> None:
         "--motifs", type=Path, metavar="FILE.meme", help="motifs to embed instead of the paper's 12"
     )
     parser.add_argument("--minimum-gap", type=int, default=1, help="letters between motifs")
+    parser.add_argument(
+        "--gaps",
+        default="even",
+        choices=("even", "scaled"),
+        help="all arrangements alike, or as the paper's program",
+    )
 
 
 def _run_simulate(arguments) -> None:
@@ -23,8 +29,9 @@ def _run_simulate(arguments) -> None:
 
     motifs = None if arguments.motifs is None else MotifSet.read(arguments.motifs)
     dataset = simulate(
-        arguments.n, arguments.length, motifs, arguments.seed, minimum_gap=arguments.minimum_gap
-    )
+        arguments.n, arguments.length, motifs, arguments.seed, minimum_gap=arguments.minimum_gap,
+        gaps=arguments.gaps,
+    )  # fmt: skip
     _save_dataset(arguments, dataset)
 
 

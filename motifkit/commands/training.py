@@ -16,6 +16,7 @@ def add_train(commands) -> None:
     parser.add_argument("--epochs", type=int, default=100, help="at most")
     parser.add_argument("--batch-size", type=int, default=100, help="sequences a step")
     parser.add_argument("--lr", type=float, default=3e-4, help="of Adam")
+    parser.add_argument("--beta1", type=float, default=0.9, help="of Adam")
     parser.add_argument("--patience", type=int, default=20, help="epochs without improvement before stopping")
     parser.add_argument("--resume", action="store_true", help="continue the run in RUN, if it was cut short")
 
@@ -54,7 +55,7 @@ def train_run(arguments, dataset) -> None:
     run = Run(
         arguments.model, arguments.init, dataset.length, list(dataset.class_names),
         str(arguments.data.resolve()), arguments.seed, arguments.epochs, arguments.batch_size,
-        arguments.lr,
+        arguments.lr, arguments.beta1,
     )  # fmt: skip
     resume = arguments.resume
     if rank() == 0 and (out / "run.json").exists():
@@ -74,6 +75,6 @@ def train_run(arguments, dataset) -> None:
     say(arguments, f"training {arguments.model} on {len(dataset.splits['train']):,} sequences")
     fit(
         model, dataset, epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr,
-        patience=arguments.patience, seed=arguments.seed, device=arguments.device, out=out,
+        beta1=arguments.beta1, patience=arguments.patience, seed=arguments.seed, device=arguments.device, out=out,
         resume=resume, progress=shows_progress(arguments),
     )  # fmt: skip

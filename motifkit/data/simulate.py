@@ -18,6 +18,7 @@ def simulate(
     *,
     motif_probabilities: tuple[float, ...] = _MOTIFS_A_SEQUENCE,
     minimum_gap: int = 1,
+    gaps: str = "even",
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
 ) -> SequenceDataset:
     """Random sequences with known motifs embedded, labelled by which.
@@ -33,14 +34,17 @@ def simulate(
             default (needs pyjaspar).
         seed: the same seed gives the same data, on every machine.
         motif_probabilities: of 1, 2, ... motifs a sequence.
-        minimum_gap: the paper's is 1; its program's is 0.
+        minimum_gap: letters at least between motifs and to the ends; the paper's is 1, its program's is 0.
+        gaps: "even", every arrangement is as likely as any other, or "scaled", as the authors' program
+            does: a uniform draw a gap, all scaled to fill the sequence. A lone motif then stands in the
+            middle twice as often, and at an end half as often, as anywhere on average.
         fractions: of train, valid and test.
 
     Returns:
         SequenceDataset with placements. 25,000 sequences take under a second.
 
     Raises:
-        InputError: sequences too short for the motifs, or fractions that do not sum to 1.
+        InputError: sequences too short for the motifs, fractions that do not sum to 1, or unknown gaps.
 
     Example:
         >>> import motifkit as mk
@@ -59,6 +63,8 @@ def simulate(
     probabilities = np.asarray(motif_probabilities, dtype=np.float64)
     if probabilities.ndim != 1 or (probabilities < 0).any() or not np.isclose(probabilities.sum(), 1):
         raise InputError(f"motif_probabilities must sum to 1, got {motif_probabilities}")
+    if gaps not in _GAPS:
+        raise InputError(f"gaps must be one of {', '.join(_GAPS)}, not {gaps!r}")
     widths = np.array([len(motif) for motif in motifs])
     most = len(probabilities)
     needed = int(widths.max()) * most + minimum_gap * (most + 1)
@@ -67,14 +73,16 @@ def simulate(
             f"length {length} cannot hold {most} motifs of up to {widths.max()} letters with gaps of "
             f"{minimum_gap}; it must be at least {needed}"
         )
-    background, choice, gaps, letters, split = (np.random.default_rng([seed, stream]) for stream in range(5))
+    background, choice, places, letters, split = (
+        np.random.default_rng([seed, stream]) for stream in range(5)
+    )
     codes = background.integers(0, 4, (n, length), dtype=np.uint8)
-    placed = _place(n, length, widths, probabilities, minimum_gap, choice, gaps)
+    placed = _place(n, length, widths, probabilities, minimum_gap, _GAPS[gaps], choice, places)
     _write(codes, placed, motifs, letters)
     targets = np.zeros((n, len(widths)), dtype=np.uint8)
     targets[placed["sequence"], placed["motif"]] = 1
     origin = {
-        "made_by": "simulate", "n": n, "length": length, "seed": seed, "minimum_gap": minimum_gap,
+        "made_by": "simulate", "n": n, "length": length, "seed": seed, "minimum_gap": minimum_gap, "gaps": gaps,
         "motifs": [f"{motif.name} {motif.label}".strip() for motif in motifs],
     }  # fmt: skip
     return SequenceDataset(
@@ -88,7 +96,7 @@ def simulate(
     )
 
 
-def _place(n, length, widths, probabilities, minimum_gap, choice, gaps) -> np.ndarray:
+def _place(n, length, widths, probabilities, minimum_gap, spread, choice, places) -> np.ndarray:
     """Which motif goes where: placements ordered by sequence and position."""
     most = len(probabilities)
     count = choice.choice(most, size=n, p=probabilities) + 1
@@ -97,10 +105,7 @@ def _place(n, length, widths, probabilities, minimum_gap, choice, gaps) -> np.nd
     used = np.arange(most) < count[:, None]
     occupied = np.where(used, widths[motif], 0)
     free = length - occupied.sum(1) - minimum_gap * (count + 1)
-    # Free letters fall into the count + 1 gaps evenly: cut points are drawn and sorted.
-    cuts = gaps.random((n, most))
-    cuts = np.sort(np.where(used, cuts, 2.0), axis=1)  # unused ones last
-    cuts = np.floor(np.minimum(cuts, 1) * (free + 1)[:, None]).astype(np.int64)
+    cuts = spread(free, used, places)
     before = np.concatenate([np.zeros((n, 1), dtype=np.int64), occupied.cumsum(1)[:, :-1]], axis=1)
     position = cuts + before + minimum_gap * (np.arange(most) + 1)
     sequence, slot = np.nonzero(used)
@@ -108,6 +113,28 @@ def _place(n, length, widths, probabilities, minimum_gap, choice, gaps) -> np.nd
     placed["sequence"], placed["motif"] = sequence, motif[sequence, slot]
     placed["position"], placed["strand"] = position[sequence, slot], strand[sequence, slot]
     return placed
+
+
+def _even(free: np.ndarray, used: np.ndarray, generator) -> np.ndarray:
+    """Free letters before each motif: cut points are drawn and sorted."""
+    cuts = generator.random(used.shape)
+    cuts = np.sort(np.where(used, cuts, 2.0), axis=1)  # unused ones last
+    return np.floor(np.minimum(cuts, 1) * (free + 1)[:, None]).astype(np.int64)
+
+
+def _scaled(free: np.ndarray, used: np.ndarray, generator) -> np.ndarray:
+    """Free letters before each motif: gaps are uniform draws, scaled and rounded, again until they fill."""
+    exists = np.pad(used, ((0, 0), (1, 0)), constant_values=True)  # one gap more than motifs
+    sizes = np.zeros(exists.shape, dtype=np.int64)
+    todo = np.arange(len(free))
+    while len(todo):
+        draws = np.where(exists[todo], generator.random((len(todo), exists.shape[1])), 0.0)
+        sizes[todo] = np.rint(draws / draws.sum(1, keepdims=True) * free[todo, None])
+        todo = todo[sizes[todo].sum(1) != free[todo]]
+    return sizes.cumsum(1)[:, :-1]
+
+
+_GAPS = {"even": _even, "scaled": _scaled}
 
 
 def _write(codes: np.ndarray, placed: np.ndarray, motifs: MotifSet, letters) -> None:

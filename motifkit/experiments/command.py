@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--init", nargs="+", default=["glorot"], choices=("glorot", "he", "torch"), help="initial values"
     )
     parser.add_argument(
+        "--recipe", default="program", choices=("program", "paper"),
+        help="simulate and train as the authors' program does, or as the paper says",
+    )  # fmt: skip
+    parser.add_argument(
         "--engine", default="local", choices=ENGINES, help="processes here, or a Dask cluster"
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster; one is started without")
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace, say, print_result) -> int:
         arguments.out, arguments.results,
         arguments.models or (["CNN-2", "CNN-25"] if quick and arguments.target.startswith("table") else []),
         arguments.trials or (1 if quick else 5), arguments.init, arguments.engine, arguments.scheduler,
-        arguments.processes, arguments.threads or 1, arguments.data, arguments.deepsea,
+        arguments.processes, arguments.threads or 1, arguments.data, arguments.deepsea, arguments.recipe,
         arguments.n or (1500 if quick else 25000), arguments.epochs or (2 if quick else 100),
         arguments.batch_size, arguments.patience, arguments.seed, arguments.target_motifs, arguments.evalue,
         arguments.collect, arguments.notes, "motifkit " + shlex.join(map(str, sys.argv[1:])),

@@ -10,7 +10,7 @@ from motifkit.data.dataset import SequenceDataset
 from motifkit.data.simulate import simulate
 from motifkit.errors import InputError
 from motifkit.experiments.engines import Report, run_grid
-from motifkit.experiments.grid import Job, Settings, jobs, parse_models
+from motifkit.experiments.grid import RECIPES, Job, Settings, jobs, parse_models
 from motifkit.experiments.table import paper_values, write_tables
 from motifkit.experiments.worker import Outcome, load_results
 from motifkit.files import writable_folder
@@ -38,7 +38,8 @@ class Request:
         trials: of a net that names none. inits: initialisations, see `models.build`.
         engine, scheduler, processes, threads: see `run_grid`.
         data, deepsea: sequences to use in place of simulated ones: a prepared file, or DeepSEA's folder.
-        n: simulated sequences. epochs, batch_size, patience, seed: of the runs.
+        recipe: how sequences are simulated and nets trained, as the authors' "program" does or as the
+            "paper" says. n: simulated sequences. epochs, batch_size, patience, seed: of the runs.
         target, evalue: of the comparison. collect: run nothing, use what is stored.
         notes: a text file for the page, on what differs and why. command: the page says it.
     """
@@ -54,6 +55,7 @@ class Request:
     threads: int = 1
     data: Path | None = None
     deepsea: Path | None = None
+    recipe: str = "program"
     n: int = 25000
     epochs: int = 100
     batch_size: int = 100
@@ -114,7 +116,8 @@ def do_runs(request: Request, wanted: list[Job], *, in_vivo: bool) -> list[Outco
         Run(job.model, job.init, dataset.length, list(dataset.class_names), "", 0, 1, 1, 1.0).build()
     load_targets(request.target)
     settings = Settings(
-        str(path.resolve()), dataset.origin, request.epochs, request.batch_size, patience=request.patience,
+        str(path.resolve()), dataset.origin, request.recipe, request.epochs, request.batch_size,
+        lr=RECIPES[request.recipe].lr, beta1=RECIPES[request.recipe].beta1, patience=request.patience,
         target=str(request.target), evalue=request.evalue, seed=request.seed,
     )  # fmt: skip
     settings.claim(request.out)
@@ -127,14 +130,16 @@ def do_runs(request: Request, wanted: list[Job], *, in_vivo: bool) -> list[Outco
 def _dataset(request: Request, in_vivo: bool) -> tuple[SequenceDataset, Path]:
     if request.data is not None:
         return SequenceDataset.load(request.data), request.data
+    recipe = RECIPES[request.recipe]
     path = writable_folder(request.out) / "data.h5"
     if path.exists():
         dataset = SequenceDataset.load(path)
-        if in_vivo or (dataset.origin.get("n"), dataset.origin.get("seed")) == (request.n, request.seed):
+        there = [dataset.origin.get(key) for key in ("n", "seed", "gaps")]
+        if in_vivo or there == [request.n, request.seed, recipe.gaps]:
             return dataset, path
         raise InputError(
-            f"{path}: has {dataset.origin.get('n')} sequences of seed {dataset.origin.get('seed')}, not"
-            f" {request.n} of seed {request.seed}; name another folder with --out"
+            f"{path}: has {there[0]} sequences of seed {there[1]} with {there[2]} gaps, not {request.n} of seed"
+            f" {request.seed} with {recipe.gaps} gaps; name another folder with --out"
         )
     if in_vivo:
         if request.deepsea is None:
@@ -143,7 +148,7 @@ def _dataset(request: Request, in_vivo: bool) -> tuple[SequenceDataset, Path]:
 
         dataset = read_deepsea(request.deepsea)
     else:
-        dataset = simulate(n=request.n, seed=request.seed)
+        dataset = simulate(n=request.n, seed=request.seed, minimum_gap=recipe.minimum_gap, gaps=recipe.gaps)
     dataset.save(path)
     return dataset, path
 

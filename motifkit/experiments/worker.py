@@ -109,13 +109,14 @@ def _run(job: Job, out: Path, folder: Path, threads: int) -> None:
     run = Run(
         job.model, job.init, dataset.length, list(dataset.class_names), settings.data,
         settings.seed + job.trial, settings.epochs, settings.batch_size, settings.lr,
+        settings.beta1,
     )  # fmt: skip
     model = run.build()
     run.save(folder)
     started = time.perf_counter()
     result = fit(
         model, dataset, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
-        weight_decay=settings.weight_decay, patience=settings.patience, seed=run.seed, device="cpu",
+        beta1=settings.beta1, weight_decay=settings.weight_decay, patience=settings.patience, seed=run.seed, device="cpu",
         out=folder, resume=True,
     )  # fmt: skip
     trained = time.perf_counter()

@@ -58,6 +58,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 100,
     lr: float = 3e-4,
+    beta1: float = 0.9,
     weight_decay: float = 1e-6,
     patience: int = 20,
     seed: int = 0,
@@ -74,7 +75,7 @@ def fit(
     Args:
         model: codes (batch, length) uint8 to logits (batch, classes). Trained in place.
         dataset: its "train" split is learned, its "valid" split decides when to stop.
-        epochs: at most. batch_size: sequences a step. lr: of Adam.
+        epochs: at most. batch_size: sequences a step. lr, beta1: of Adam.
         weight_decay: L2 on weights of two or more dimensions; batch norm and biases are left alone.
         patience: epochs without a lower validation loss before training stops.
         seed: of the order of the data and of dropout. A run repeats bit for bit on the CPU. The
@@ -129,7 +130,7 @@ def fit(
                 num_sanity_val_steps=0, log_every_n_steps=1 << 30, use_distributed_sampler=False,
                 **({"strategy": "ddp", "num_nodes": processes // devices} if processes > 1 else {}),
             )  # fmt: skip
-            module = parts.Classifier(model, lr, weight_decay, seed)
+            module = parts.Classifier(model, lr, beta1, weight_decay, seed)
             codes, targets = dataset.split("train")
             train = Batches(codes, targets, batch_size, seed, lambda: trainer.current_epoch)
             valid = Batches(*dataset.split("valid"), max(batch_size, _EVALUATION_BATCH))

@@ -16,9 +16,10 @@ from motifkit.train.fit import History, stream_seed
 class Classifier(pl.LightningModule):
     """Binary cross-entropy over all classes."""
 
-    def __init__(self, model: nn.Module, lr: float, weight_decay: float, seed: int):
+    def __init__(self, model: nn.Module, lr: float, beta1: float, weight_decay: float, seed: int):
         super().__init__()
-        self.model, self.lr, self.weight_decay, self.seed = model, lr, weight_decay, seed
+        self.model, self.lr, self.beta1 = model, lr, beta1
+        self.weight_decay, self.seed = weight_decay, seed
         self.train_loss = self.train_count = self.valid_loss = self.valid_count = 0.0
 
     def training_step(self, batch: tuple[Tensor, Tensor, float], _: int) -> Tensor:
@@ -56,7 +57,9 @@ class Classifier(pl.LightningModule):
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, fused=True)
+        return torch.optim.Adam(
+            [g for g in groups if g["params"]], lr=self.lr, betas=(self.beta1, 0.999), fused=True
+        )
 
 
 class Log(Callback):

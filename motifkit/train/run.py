@@ -30,6 +30,7 @@ class Run:
     epochs: int
     batch_size: int
     lr: float
+    beta1: float = 0.9
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write run.json."""
