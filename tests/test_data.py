@@ -53,6 +53,35 @@ def test_placements_spread_over_the_whole_sequence(small_motifs):
     assert np.abs(counts - 400).max() < 5 * np.sqrt(400)
 
 
+def test_scaled_gaps_put_a_lone_motif_in_the_middle(small_motifs):
+    data = mk.simulate(
+        n=40000, length=100, motifs=small_motifs, motif_probabilities=(1.0,), minimum_gap=0, gaps="scaled"
+    )
+    position = data.placements["position"]
+    assert (position.min(), position.max()) == (0, 90)
+    # The share r of the first of two uniform draws in their sum has density 1 / (2 max(r, 1 - r)^2).
+    edges = np.linspace(0, 1, 11)
+    below = np.where(
+        edges < 0.5, edges / (2 * (1 - edges.clip(max=0.5))), 1 - (1 - edges) / (2 * edges.clip(0.5))
+    )
+    counts, _ = np.histogram(position / 90, bins=edges + 1e-9)
+    expected = 40000 * np.diff(below)
+    assert np.abs(counts[1:-1] / expected[1:-1] - 1).max() < 0.1
+    with pytest.raises(mk.InputError, match="gaps"):
+        mk.simulate(10, 100, small_motifs, gaps="random")
+
+
+def test_several_motifs_with_scaled_gaps_do_not_overlap(small_motifs):
+    data = mk.simulate(n=500, length=100, motifs=small_motifs, minimum_gap=2, gaps="scaled")
+    widths = np.array(data.motif_widths)
+    for index in range(500):
+        here = data.placements[data.placements["sequence"] == index]
+        start, end = here["position"], here["position"] + widths[here["motif"]]
+        assert start[0] >= 2
+        assert end[-1] <= 98
+        assert (start[1:] - end[:-1] >= 2).all()
+
+
 def test_the_seed_fixes_the_data(small_motifs):
     one, same, other = (mk.simulate(50, 100, small_motifs, seed=s) for s in (1, 1, 2))
     assert torch.equal(one.codes, same.codes)

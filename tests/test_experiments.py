@@ -17,7 +17,7 @@ import motifkit as mk
 from motifkit.cli import main
 from motifkit.experiments.engines import run_grid
 from motifkit.experiments.grid import RESULT, Job, Settings, jobs, parse_models
-from motifkit.experiments.reproduce import TABLE1
+from motifkit.experiments.reproduce import TABLE1, Request, do_runs
 from motifkit.experiments.table import compare_with_paper, paper_values, runs_frame
 from motifkit.experiments.worker import load_results, read_attempts, run_job
 
@@ -220,6 +220,24 @@ def test_a_worker_process_killed_on_this_machine(data, tmp_path, undisturbed):
     check_resumed(grid, grid[0], tmp_path, undisturbed)
 
 
+def test_recipes_reach_the_optimiser_and_the_data(data, tmp_path):
+    pytest.importorskip("pyjaspar")
+    for recipe, lr, beta1, gaps in (("program", 0.001, 0.95, "scaled"), ("paper", 0.0003, 0.9, "even")):
+        out = tmp_path / recipe
+        request = Request(
+            out, models=["CNN-25:1"], recipe=recipe, n=300, epochs=1, processes=1,
+            target=str(data / "database.meme"),
+        )  # fmt: skip
+        do_runs(request, [Job("CNN-25", "glorot", 0)], in_vivo=False)
+        run = json.loads((Job("CNN-25", "glorot", 0).folder(out) / "run.json").read_text())
+        assert (run["lr"], run["beta1"]) == (lr, beta1)
+        assert mk.SequenceDataset.load(out / "data.h5").origin["gaps"] == gaps
+    with pytest.raises(mk.InputError, match="scaled gaps"):
+        do_runs(
+            Request(tmp_path / "paper", recipe="program", n=300), [Job("CNN-25", "glorot", 0)], in_vivo=False
+        )
+
+
 def test_a_run_that_kills_its_process_every_time_is_given_up(data, tmp_path):
     settings(data, tmp_path, 1)
     job = Job("CNN-25", "glorot", 0)
@@ -236,7 +254,7 @@ def test_a_killed_command_goes_on_and_makes_the_table(data, tmp_path, undisturbe
     command = [
         sys.executable, "-m", "motifkit.cli", "reproduce", "table2", "--data", data / "data.h5", "--out",
         tmp_path, "--models", "CNN-25:2", "--processes", "1", "--epochs", EPOCHS, "--batch-size", "25",
-        "--patience", EPOCHS, "--target-motifs", data / "database.meme",
+        "--patience", EPOCHS, "--target-motifs", data / "database.meme", "--recipe", "paper",
     ]  # fmt: skip
     command = [str(word) for word in command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -75,6 +75,6 @@ def train_run(arguments, dataset) -> None:
     say(arguments, f"training {arguments.model} on {len(dataset.splits['train']):,} sequences")
     fit(
         model, dataset, epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr,
-        beta1=arguments.beta1, patience=arguments.patience, seed=arguments.seed, device=arguments.device, out=out,
-        resume=resume, progress=shows_progress(arguments),
+        beta1=arguments.beta1, patience=arguments.patience, seed=arguments.seed, device=arguments.device,
+        out=out, resume=resume, progress=shows_progress(arguments),
     )  # fmt: skip

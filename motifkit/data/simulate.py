@@ -82,8 +82,8 @@ def simulate(
     targets = np.zeros((n, len(widths)), dtype=np.uint8)
     targets[placed["sequence"], placed["motif"]] = 1
     origin = {
-        "made_by": "simulate", "n": n, "length": length, "seed": seed, "minimum_gap": minimum_gap, "gaps": gaps,
-        "motifs": [f"{motif.name} {motif.label}".strip() for motif in motifs],
+        "made_by": "simulate", "n": n, "length": length, "seed": seed, "minimum_gap": minimum_gap,
+        "gaps": gaps, "motifs": [f"{motif.name} {motif.label}".strip() for motif in motifs],
     }  # fmt: skip
     return SequenceDataset(
         torch.from_numpy(codes),

@@ -39,7 +39,7 @@ class Recipe:
 
 
 RECIPES = {
-    # The program names a rate of 0.0003, but a misspelled variable loses it and Adam runs at its default there.
+    # The program names a rate of 0.0003, but a misspelled variable loses it: Adam runs at the default.
     "program": Recipe("scaled", 0, 1e-3, 0.95),
     "paper": Recipe("even", 1, 3e-4, 0.9),
 }

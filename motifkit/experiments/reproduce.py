@@ -138,8 +138,8 @@ def _dataset(request: Request, in_vivo: bool) -> tuple[SequenceDataset, Path]:
         if in_vivo or there == [request.n, request.seed, recipe.gaps]:
             return dataset, path
         raise InputError(
-            f"{path}: has {there[0]} sequences of seed {there[1]} with {there[2]} gaps, not {request.n} of seed"
-            f" {request.seed} with {recipe.gaps} gaps; name another folder with --out"
+            f"{path}: has {there[0]} sequences of seed {there[1]} with {there[2]} gaps, not {request.n} of"
+            f" seed {request.seed} with {recipe.gaps} gaps; name another folder with --out"
         )
     if in_vivo:
         if request.deepsea is None:

@@ -116,8 +116,8 @@ def _run(job: Job, out: Path, folder: Path, threads: int) -> None:
     started = time.perf_counter()
     result = fit(
         model, dataset, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
-        beta1=settings.beta1, weight_decay=settings.weight_decay, patience=settings.patience, seed=run.seed, device="cpu",
-        out=folder, resume=True,
+        beta1=settings.beta1, weight_decay=settings.weight_decay, patience=settings.patience,
+        seed=run.seed, device="cpu", out=folder, resume=True,
     )  # fmt: skip
     trained = time.perf_counter()
     metrics = evaluate(model, dataset)
