@@ -1,6 +1,7 @@
 """What the figures share: sheets of logos with names, and files in both formats."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -48,7 +49,17 @@ def save(figure, folder: str | os.PathLike[str], name: str) -> list[Path]:
             figure.savefig(
                 temporary, format=form, dpi=200, metadata={"Date": None} if form == "svg" else None
             )
+            if form == "svg":
+                temporary.write_text(_PATH.sub(_shortened, temporary.read_text()))
     return paths
+
+
+_PATH = re.compile(r' d="[^"]*"')  # six decimals of a point: twice the bytes for nothing that an eye sees
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+
+
+def _shortened(path: re.Match) -> str:
+    return _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", " ".join(path[0].split()).join((" ", "")))
 
 
 _LOGO, _ROW, _LABEL = 1.05, 0.36, 0.2  # inches: a logo's width, its height, what its name takes beside it
