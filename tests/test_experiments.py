@@ -261,8 +261,10 @@ def test_a_killed_command_goes_on_and_makes_the_table(data, tmp_path, undisturbe
     grid = [Job("CNN-25", "glorot", 0), Job("CNN-25", "glorot", 1)]
     run = subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True)
     wait_for(lambda: started(tmp_path, grid[0]))
-    os.killpg(run.pid, signal.SIGKILL)
+    worker = int(read_attempts(grid[0], tmp_path)[0][2])
+    run.kill()  # it alone: its process must not train on
     run.wait()
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
     done = subprocess.run([*command, "--json"], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == 2

@@ -1,6 +1,7 @@
 """Where the runs of a grid happen: processes of this machine, or a Dask cluster. The work is the same."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -83,7 +84,9 @@ def _local(jobs: list[Job], out: str, processes: int | None, threads: int, wait:
     limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     left = list(jobs)
     while left:
-        pool = loky.ProcessPoolExecutor(max_workers=at_once, env=limits)
+        pool = loky.ProcessPoolExecutor(
+            max_workers=at_once, env=limits, initializer=_end_with, initargs=(os.getpid(),)
+        )
         try:
             futures = [pool.submit(run_job, job, out, threads, wait) for job in left]
             for future in as_completed(futures):
@@ -96,6 +99,18 @@ def _local(jobs: list[Job], out: str, processes: int | None, threads: int, wait:
             time.sleep(0.2)
         finally:
             pool.shutdown(wait=True, kill_workers=True)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end when the one that started it does, however that ended: a run goes on from its last
+    epoch, but one that nobody waits for would hold its lock and a processor."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _dask(

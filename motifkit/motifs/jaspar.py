@@ -15,7 +15,7 @@ PAPER_MOTIFS = {
 }  # fmt: skip
 
 # The profiles that count as a match of each: all versions of the factor and its close relatives. The authors'
-# program files MA0660.1 and MA0773.1, MEF2B and MEF2D, under STAT1; no fraction changes with where they stand.
+# program files MA0660.1 and MA0773.1, MEF2B and MEF2D, under STAT1; where they stand changes no fraction.
 RELEVANT = {
     "Arid3a": ("MA0151.1", "MA0601.1", "PB0001.1"),
     "CEBPB": ("MA0466.1", "MA0466.2"),
