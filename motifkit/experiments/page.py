@@ -43,7 +43,9 @@ def table_page(
             ("matched", "code"), ("relevant", "code"),
         ]
     ]  # fmt: skip
-    far = comparison[(comparison["rule"] == "paper") & (comparison["difference_in_sd"].abs() > FAR)]
+    # Scores do not depend on the rule: they are listed once.
+    listed = (comparison["rule"] == "paper") | comparison["metric"].isin(["matched", "relevant"])
+    far = comparison[listed & (comparison["difference_in_sd"].abs() > FAR)]
     return environment.from_string(source).render(
         title=_TITLES[table] if paper_data else "The paper's networks on other data",
         settings=list(settings.items()),
@@ -57,7 +59,7 @@ def table_page(
         classes=classes,
         coverage=_coverage(runs, classes),
         far=[
-            f"{r.model} layer {r.layer} ({r.init}), {METRICS[r.metric]}: {r.mean:.3f} here, "
+            f"{r.model} layer {r.layer} ({r.init}), {METRICS[r.metric]}{_by(r)}: {r.mean:.3f} here, "
             f"{r.paper_mean:.3f} there, {r.difference_in_sd:+.1f} sd"
             for r in far.itertuples()
         ]
@@ -70,6 +72,12 @@ def table_page(
         paper_data=paper_data,
         version=__version__,
     )
+
+
+def _by(row) -> str:
+    if row.metric not in ("matched", "relevant"):
+        return ""
+    return f" by the {'paper' if row.rule == 'paper' else 'code'}'s rule"
 
 
 def _plot_title(metric: str, rule: str) -> str:
@@ -92,7 +100,7 @@ def _rows(comparison, runs, init: str, scores: Sequence[str]) -> list[dict]:
                 "trials": next(iter(cell.values())).trials,
                 "scores": [_cell(cell.get(("paper", score))) for score in scores],
                 "fractions": [
-                    (_cell(cell[("paper", metric)]), plus_minus(cell[("code", metric)]))
+                    (_cell(cell[("paper", metric)]), _cell(cell[("code", metric)]))
                     for metric in ("matched", "relevant")
                 ],
                 "coverage": [f"{cell[(rule, 'coverage')].mean:.1f}" for rule in ("paper", "code")],

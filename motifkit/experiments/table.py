@@ -129,7 +129,7 @@ def markdown(comparison: "pandas.DataFrame", runs: "pandas.DataFrame", table: st
         for score in scores:
             header += [METRICS[score], "paper", "sd apart"]
         for metric in ("matched", "relevant"):
-            header += [METRICS[metric], "paper", "sd apart", "by the code's rule"]
+            header += [METRICS[metric], "paper", "sd apart", "by the code's rule", "sd apart"]
         header += [f"found of {classes}", "by the code's rule", "epochs", "s an epoch"]
         lines.append("| " + " | ".join(header) + " |")
         lines.append("| --- |" + " ---: |" * (len(header) - 1))
@@ -140,7 +140,8 @@ def markdown(comparison: "pandas.DataFrame", runs: "pandas.DataFrame", table: st
             for score in scores:
                 cells += _beside(cell.get(("paper", score)))
             for metric in ("matched", "relevant"):
-                cells += [*_beside(cell[("paper", metric)]), plus_minus(cell[("code", metric)])]
+                by_code, _, apart = _beside(cell[("code", metric)])
+                cells += [*_beside(cell[("paper", metric)]), by_code, apart]
             cells += [f"{cell[(rule, 'coverage')].mean:.1f}" for rule in ("paper", "code")]
             these = runs[(runs["model"] == model) & (runs["init"] == init) & (runs["layer"] == layer)]
             cells += [f"{these['epochs'].mean():.0f}", f"{these['epoch_seconds'].median():.1f}"]
