@@ -17,11 +17,9 @@ def add_simulate(commands) -> None:
     )
     parser.add_argument("--minimum-gap", type=int, default=1, help="letters between motifs")
     parser.add_argument(
-        "--gaps",
-        default="even",
-        choices=("even", "scaled"),
+        "--gaps", default="even", choices=("even", "scaled"),
         help="all arrangements alike, or as the paper's program",
-    )
+    )  # fmt: skip
 
 
 def _run_simulate(arguments) -> None:

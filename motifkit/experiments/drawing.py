@@ -59,7 +59,7 @@ _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 def _shortened(path: re.Match) -> str:
-    return _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", " ".join(path[0].split()).join((" ", "")))
+    return " " + _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", " ".join(path[0].split()))
 
 
 _LOGO, _ROW, _LABEL = 1.05, 0.36, 0.2  # inches: a logo's width, its height, what its name takes beside it
