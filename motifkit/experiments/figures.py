@@ -59,9 +59,22 @@ def figure(name: str, request: Request) -> tuple[list[Path], list[Outcome]]:
         return _saliency(wanted, request, dataset, folder), outcomes
     settings = Settings.load(request.out)
     truth = _truth(dataset, settings)
-    panels = [_panel(model, layer, request, dataset, settings) for model, layer in shown]
     caption = "A name stands beside each filter whose motif significantly matches a profile of that class."
-    return save(logo_sheet(panels, truth, caption), folder, name), outcomes
+    paths = []
+    for page, layers in _pages(name, shown).items():
+        panels = [_panel(model, layer, request, dataset, settings) for model, layer in layers]
+        paths += save(logo_sheet(panels, truth, caption), folder, page)
+    return paths, outcomes
+
+
+def _pages(name: str, shown: Sequence[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
+    """What stands together: first layers all, deeper ones, with their 128 filters, a net a page."""
+    if all(layer == 1 for _, layer in shown):
+        return {name: list(shown)}
+    pages: dict[str, list[tuple[str, int]]] = {}
+    for model, layer in shown:
+        pages.setdefault(name if model == shown[0][0] else f"{name}-{model}", []).append((model, layer))
+    return pages
 
 
 def _shown(name: str, models: Sequence[str]) -> list[tuple[str, int]]:
@@ -92,7 +105,7 @@ def _panel(model_name: str, layer: int, request: Request, dataset, settings: Set
     label = dict(zip(matches["query"], matches["target"].map(owner), strict=True))
     words = f"{model_name}, layer {layer}: {len(label) / motifs.filters:.0%} relevant"
     wide = len(motifs) > 60
-    return Panel(words, list(motifs), [label.get(m.name, "") for m in motifs], 8 if wide else 3)
+    return Panel(words, list(motifs), [label.get(m.name, "") for m in motifs], 6 if wide else 3)
 
 
 def _truth(dataset: SequenceDataset, settings: Settings) -> dict[str, Motif]:
