@@ -30,7 +30,9 @@ def registered_calls(generator):
         "window_counts": (codes, 7, 3, 3),
         "conv_pool": (codes, weight, None, vector, vector, None, None, gram, 180, *pool),
         "scan": (codes, weight, vector, 3, 3, 3),
+        "scan_summary": (codes, weight.detach(), None, 3, 3, 3, True, True),
         "align": (codes, *hits, None, 5, 7, 0),
+        "align_above": (codes, weight.detach(), threshold, None, 3, 3, 3, 1, 10, True, False),
     }
 
 
