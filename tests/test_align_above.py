@@ -46,6 +46,8 @@ def test_counts_of_any_shape_are_those_of_the_reference(place, data):
         "ambiguous": data.draw(st.sampled_from(["keep", "drop"]), "ambiguous"),
     }
     assert_same(*(op.align_above(codes, weight, threshold, bias, **options) for op in (mk.ops, reference)))
+    best = mk.ops.scan(codes, weight, bias, padding=options.pop("padding"), strands=options.pop("strands"))
+    assert_same(*(op.align_best(codes, best, threshold, own, **options) for op in (mk.ops, reference)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -80,7 +82,8 @@ def test_counts_do_not_depend_on_the_number_of_threads(generator):
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             found = mk.ops.align_above(codes, weight, 4.0, strands="both", weights="score")
-            results.append((*found, *mk.ops.scan_summary(codes, weight, strands="both", total="relu")))
+            best = mk.ops.align_best(codes, mk.ops.scan(codes, weight), 9.0, 11, weights="score")
+            results.append((*found, *best, *mk.ops.scan_summary(codes, weight, strands="both", total="relu")))
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
@@ -101,7 +104,7 @@ def test_one_hot_tensors_and_bad_arguments(generator):
 
 
 @pytest.mark.parametrize("strands", ["+", "both"])
-@pytest.mark.parametrize("name", ["code", "basset", "basset-code", "satori"])
+@pytest.mark.parametrize("name", ["code", "basset", "basset-code", "satori", "paper", "best"])
 def test_rules_take_the_same_windows_as_from_a_list(generator, monkeypatch, name, strands):
     codes = random_codes(300, 90, generator)
     weight = torch.randn(30, 4, 12, generator=generator)

@@ -10,7 +10,9 @@
 namespace motifkit::cpu {
 namespace {
 
-constexpr int64_t kStep = 128;  // windows a list
+// Letters a word of the sums: they are cleared and folded often, and with words of four, which write less for
+// a window, would drive the tables out of the second-level cache.
+constexpr int kSumLetters = 3;
 
 // Letters counted, from a window's position on: those that either strand shows.
 struct Shown {
@@ -102,10 +104,10 @@ void count_group(const AlignAboveParams<T>& p, const Lanes<T>& lanes, const Scan
   const Bars<T> bars(p, lanes, first, live);
   const Spans spans(p.conv, kTilePositions);
   const int64_t shift = -p.conv.pad_left - shown.lead;
-  BlockTables<T> sums(shown.columns, choose_chunk<T>(shown.columns, kGroupPositions, true));
+  BlockTables<T> sums(shown.columns, kSumLetters);
   WordBuffer scanned(kTilePositions, p.conv.width), counted(kTilePositions, shown.columns);
   Allowed allowed(p, shown);
-  const auto list = allocate<LanesAbove>(kStep + 1);
+  const auto list = allocate<LanesAbove>(kMostListed + 1);
   sums.reshape(width);
   sums.clear();
   int64_t held = 0;  // windows since the last fold
@@ -116,9 +118,9 @@ void count_group(const AlignAboveParams<T>& p, const Lanes<T>& lanes, const Scan
     const Words places = counted.fill(codes, p.conv.length, begin, end, shift, sums);
     allowed.fill(codes, begin, end);
     allowed.each_run([&](int strands, int64_t from, int64_t to) {
-      for (; from < to; from += kStep) {
-        const int64_t count = k.above(tables.tables.get(), words, from, std::min(from + kStep, to), bars.bias,
-                                      bars.threshold[strands], list.get());
+      for (; from < to; from += kMostListed) {
+        const int64_t count = k.above(tables.tables.get(), words, from, std::min(from + kMostListed, to),
+                                      bars.bias, bars.threshold[strands], list.get());
         if (count > 0)
           k.scatter_above(tables.tables.get(), words, bars.bias, list.get(), count, least, sums.get(), places,
                           number, total);

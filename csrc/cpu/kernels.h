@@ -70,6 +70,7 @@ struct ScatterShape {
   bool wide;            // kept positions are int32, not uint8
 };
 
+inline constexpr int64_t kMostListed = 256;
 // The lanes of one window that are above their thresholds, a bit each.
 struct LanesAbove {
   uint32_t lanes;
@@ -115,8 +116,8 @@ struct Kernels {
   // Windows above threshold[lane], by position then lane. Room for (end - begin) * lanes. Returns how many.
   int64_t (*hits)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* threshold,
                   int32_t* lane, int32_t* position, T* score);
-  // Windows where some lane scores, with bias[lane], above threshold[lane]. Room for one more than end -
-  // begin. Returns how many.
+  // Windows where some lane scores, with bias[lane], above threshold[lane]; kMostListed windows at most. Room
+  // for one more than end - begin. Returns how many.
   int64_t (*above)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
                    const T* threshold, LanesAbove* list);
   // Adds what `above` listed to the words of those windows, in the lanes listed: 1, or where there is a total

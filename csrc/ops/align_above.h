@@ -1,4 +1,5 @@
 // align_above: letter counts of every window above a threshold, taken while scanning: no hit is listed.
+// align_best: the same of the best windows of sequences, as scan returned them.
 #pragma once
 
 #include "ops/scan.h"
@@ -28,8 +29,29 @@ struct AlignAboveParams {
   int threads;
 };
 
+template <typename T>
+struct AlignBestParams {
+  int64_t batch, length, filters;
+  int64_t width;         // letters that were scanned with
+  const uint8_t* codes;  // (batch, length), rows `codes_stride` letters apart
+  int64_t codes_stride;
+  const T* score;  // (batch, filters) each
+  const int64_t* position;
+  const int8_t* strand;
+  const T* threshold;  // and what follows as above
+  Weighing weighing;
+  int64_t shown;
+  bool whole, known;
+  double* counts;
+  int64_t* number;
+  double* total;
+  int threads;
+};
+
 namespace cpu {
 template <typename T>
 void align_above(const AlignAboveParams<T>& params);
+template <typename T>
+void align_best(const AlignBestParams<T>& params);
 }  // namespace cpu
 }  // namespace motifkit

@@ -86,19 +86,26 @@ class FirstLayer:
         return total, count, self.largest(batch)
 
     def counts(self, rule: Rule) -> bool:
-        """Whether `count` can take the windows of a rule: all above a threshold, with weights it knows."""
+        """Whether `count` can take the windows of a rule: all or the best above a threshold, with weights
+        that the ops know."""
         known = not rule.weighted or self.bank.activation in _SUMMED
         on_cpu = self.bank.weight.device.type == "cpu"  # on a GPU hits kept from one scan save the second
-        return on_cpu and known and rule.windows == "all" and rule.per_sequence is None
+        return (
+            on_cpu and known and (rule.windows == "best" or (rule.windows == "all" and not rule.per_sequence))
+        )
 
     def count(self, batch: Tensor, threshold: Tensor, rule: Rule) -> Aligned:
-        """Letters of all windows above a score, without a list of them."""
+        """Letters of a rule's windows above a score, without a list of them."""
         bank = self.bank
+        options = {
+            "weights": _SUMMED[bank.activation] if rule.weighted else None, "width": self.width,
+            "ends": rule.ends, "ambiguous": "drop" if rule.ambiguous == "drop" else "keep",
+        }  # fmt: skip
+        if rule.windows == "best":
+            return ops.align_best(batch, self.best(batch), threshold, bank.weight.shape[2], **options)
         return ops.align_above(
-            batch, bank.weight, threshold, bank.bias, padding=bank.padding, strands=self.strands,
-            weights=_SUMMED[bank.activation] if rule.weighted else None, width=self.width, ends=rule.ends,
-            ambiguous="drop" if rule.ambiguous == "drop" else "keep",
-        )  # fmt: skip
+            batch, bank.weight, threshold, bank.bias, padding=bank.padding, strands=self.strands, **options
+        )
 
     def activation(self, score: Tensor) -> Tensor:
         """Activations of scores."""

@@ -9,6 +9,7 @@ from motifkit.ops import reference
 from motifkit.ops._arrays import takes_arrays
 from motifkit.ops.align import align
 from motifkit.ops.align_above import Aligned, align_above
+from motifkit.ops.align_best import align_best
 from motifkit.ops.conv_pool import conv_pool
 from motifkit.ops.hits import Hits, ScanResult
 from motifkit.ops.max_pool1d import max_pool1d
@@ -19,6 +20,7 @@ from motifkit.ops.scan_summary import ScanSummary, scan_summary
 
 align = takes_arrays(align)
 align_above = takes_arrays(align_above)
+align_best = takes_arrays(align_best)
 conv_pool = takes_arrays(conv_pool)
 max_pool1d = takes_arrays(max_pool1d)
 onehot_conv1d = takes_arrays(onehot_conv1d)
@@ -33,6 +35,7 @@ __all__ = [
     "ScanSummary",
     "align",
     "align_above",
+    "align_best",
     "conv_pool",
     "max_pool1d",
     "onehot_conv1d",

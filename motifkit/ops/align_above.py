@@ -36,8 +36,8 @@ def reference(
 ) -> Aligned:
     """The plain-PyTorch twin of align_above."""
     hits = scan_hits.reference(codes, weight, threshold, bias, padding=padding, strands=strands)
-    width = weight.shape[2] if width is None else width
-    return _stacked(align.reference, codes, hits, weight.shape, width, weights, ends, ambiguous)
+    filters, _, own = weight.shape
+    return stacked(align.reference, codes, hits, filters, own, width or own, weights, ends, ambiguous)
 
 
 def align_above(
@@ -89,14 +89,7 @@ def align_above(
     threshold = threshold.expand(weight.shape[0]) if threshold.dim() == 0 else threshold
     _common.check_per_filter(weight.shape[0], threshold=threshold, bias=bias)
     own = weight.shape[2]
-    width = own if width is None else width
-    if width < own:
-        raise ValueError(f"width must be at least the filter's, {own}, got {width}")
-    if weights not in WEIGHINGS:
-        raise ValueError(f"weights must be None, 'score' or 'relu', not {weights!r}")
-    for name, value in {"ends": ends, "ambiguous": ambiguous}.items():
-        if value not in ("keep", "drop"):
-            raise ValueError(f"{name} must be 'keep' or 'drop', not {value!r}")
+    width = checked_width(own, width, weights, ends, ambiguous)
     code = strand_code(strands)
     options = {"padding": padding, "strands": strands}
     if _common.is_dense(codes) or not _native.serves(codes):
@@ -116,6 +109,18 @@ def align_above(
         ambiguous == "drop",
     )  # fmt: skip
     return Aligned(*found)
+
+
+def checked_width(own: int, width: int | None, weights: str | None, ends: str, ambiguous: str) -> int:
+    """Letters shown, or ValueError where one of the choices is none."""
+    if width is not None and width < own:
+        raise ValueError(f"width must be at least the filter's, {own}, got {width}")
+    if weights not in WEIGHINGS:
+        raise ValueError(f"weights must be None, 'score' or 'relu', not {weights!r}")
+    for name, value in {"ends": ends, "ambiguous": ambiguous}.items():
+        if value not in ("keep", "drop"):
+            raise ValueError(f"{name} must be 'keep' or 'drop', not {value!r}")
+    return own if width is None else width
 
 
 def shown(hits: Hits, own: int, width: int) -> Hits:
@@ -140,10 +145,9 @@ def fitting(codes: Tensor, hits: Hits, width: int, whole: bool, known: bool) -> 
     return hits if bool(keep.all()) else Hits(*(x[keep] for x in hits))
 
 
-def _stacked(stack, codes, hits, shape, width, weights, ends, ambiguous) -> Aligned:
+def stacked(stack, codes, hits, filters, own, width, weights, ends, ambiguous) -> Aligned:
     """Aligned of a list of hits; `stack` is align, or its twin."""
     codes = codes if codes.dtype == torch.uint8 else _common.as_codes(codes)
-    filters, _, own = shape
     hits = fitting(codes, shown(hits, own, width), width, ends == "drop", ambiguous == "drop")
     score = hits.score.detach().double()
     each = {None: None, "score": score, "relu": score.relu()}[weights]
@@ -158,7 +162,7 @@ def _forward(codes, weight, threshold, bias, left, right, strands, weighing, wid
         hits = Hits(*torch.ops.motifkit.scan_hits(codes, weight, threshold, bias, left, right, strands, 0))
         weights = next(name for name, code in WEIGHINGS.items() if code == weighing)
         choices = ("drop" if drops else "keep" for drops in (whole, known))
-        return tuple(_stacked(align.align, codes, hits, weight.shape, width, weights, *choices))
+        return tuple(stacked(align.align, codes, hits, filters, own, width, weights, *choices))
     counts = weight.new_empty(filters, 4, width, dtype=torch.float64)
     nsites = codes.new_empty(filters, dtype=torch.int64)
     total = weight.new_empty(filters, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from motifkit.ops.align import reference as align
 from motifkit.ops.align_above import reference as align_above
+from motifkit.ops.align_best import reference as align_best
 from motifkit.ops.conv_pool import reference as conv_pool
 from motifkit.ops.max_pool1d import reference as max_pool1d
 from motifkit.ops.onehot_conv1d import reference as onehot_conv1d
@@ -12,6 +13,7 @@ from motifkit.ops.scan_summary import reference as scan_summary
 __all__ = [
     "align",
     "align_above",
+    "align_best",
     "conv_pool",
     "max_pool1d",
     "onehot_conv1d",

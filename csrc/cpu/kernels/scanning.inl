@@ -116,7 +116,7 @@ template <typename T>
 int64_t above(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* bias,
               const T* threshold, LanesAbove* list) {
   using S = Simd<T>;
-  LanesAbove* next = list;
+  uint32_t found[kMostListed];
   with_vectors<T>(t.lanes, [&]<int kVectors>() {
     with_chunks(t.chunks, [&]<int kChunks>() {
       const TableSource<T, kVectors, kChunks> source(t, w);
@@ -125,20 +125,23 @@ int64_t above(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, co
         bar[v] = S::load(threshold + v * S::kWidth);
         b[v] = S::load(bias + v * S::kWidth);
       }
-      // Every window is written and the next one over it, unless it is kept: no branch to guess wrong.
-      LanesAbove* to = next;
       for (int64_t p = begin; p < end; ++p) {
         source.load(p, z);
         uint32_t lanes = 0;
         for (int v = 0; v < kVectors; ++v)
           lanes |= S::bits(S::gt(S::add(z[v], b[v]), bar[v])) << (v * S::kWidth);
-        *to = {lanes, static_cast<int32_t>(p)};
-        to += lanes != 0;
+        found[p - begin] = lanes;
       }
-      next = to;
     });
   });
-  return next - list;
+  // Every window is written and the next one over it, unless it is kept: no branch to guess wrong. Not in the
+  // loop above, where stores of unknown place would hold up its look-ups.
+  LanesAbove* to = list;
+  for (int64_t p = begin; p < end; ++p) {
+    *to = {found[p - begin], static_cast<int32_t>(p)};
+    to += found[p - begin] != 0;
+  }
+  return to - list;
 }
 
 template <typename T>
