@@ -10,8 +10,8 @@
 namespace motifkit::cpu {
 namespace {
 
-// Letters a word of the sums: they are cleared and folded often, and with words of four, which write less for
-// a window, would drive the tables out of the second-level cache.
+// Letters a word of the sums, which are double: words of four would write less for a window, but drive the
+// tables out of the second-level cache.
 constexpr int kSumLetters = 3;
 
 // Letters counted, from a window's position on: those that either strand shows.
@@ -104,13 +104,12 @@ void count_group(const AlignAboveParams<T>& p, const Lanes<T>& lanes, const Scan
   const Bars<T> bars(p, lanes, first, live);
   const Spans spans(p.conv, kTilePositions);
   const int64_t shift = -p.conv.pad_left - shown.lead;
-  BlockTables<T> sums(shown.columns, kSumLetters);
+  BlockTables<double> sums(shown.columns, kSumLetters);
   WordBuffer scanned(kTilePositions, p.conv.width), counted(kTilePositions, shown.columns);
   Allowed allowed(p, shown);
   const auto list = allocate<LanesAbove>(kMostListed + 1);
   sums.reshape(width);
   sums.clear();
-  int64_t held = 0;  // windows since the last fold
   for (; unit < last; ++unit) {
     const int64_t begin = spans.begin(unit % spans.per_sequence), end = spans.end(unit % spans.per_sequence);
     const uint8_t* codes = p.codes + unit / spans.per_sequence * p.codes_stride;
@@ -126,12 +125,8 @@ void count_group(const AlignAboveParams<T>& p, const Lanes<T>& lanes, const Scan
                           number, total);
       }
     });
-    held += end - begin;
-    if (held < kGroupPositions && unit + 1 < last) continue;
-    k.fold(sums.get(), live, shown.columns, letters);
-    if (unit + 1 < last) sums.clear();
-    held = 0;
   }
+  kernels<double>().fold(sums.get(), live, shown.columns, letters);
 }
 
 }  // namespace

@@ -123,8 +123,8 @@ struct Kernels {
   // Adds what `above` listed to the words of those windows, in the lanes listed: 1, or where there is a total
   // max(score, least). number[lane] += how many, total[lane] += the same as to the words.
   void (*scatter_above)(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
-                        int64_t count, T least, const Tables<T>& sums, const Words& places, int64_t* number,
-                        double* total);
+                        int64_t count, T least, const Tables<double>& sums, const Words& places,
+                        int64_t* number, double* total);
   // The look-ups of [begin, end), as look_up, and total[lane] += max(score + bias[lane], least).
   void (*summarise)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
                     T least, T* largest, double* total);

@@ -70,9 +70,8 @@ def align_above(
     Returns:
         Aligned: counts (filters, 4, width) float64, nsites (filters,) int64, total (filters,) float64,
         the sum of the weights. Windows of the minus strand are reverse-complemented. N, and letters
-        beyond an end, count nothing. On the CPU weights are added in the dtype of `weight`, and in
-        float64 from 16,384 windows on; the bits do not depend on the number of threads. Not
-        differentiable.
+        beyond an end, count nothing. Weights are added in float64; the bits do not depend on the number
+        of threads. Not differentiable.
 
     Raises:
         ValueError: shapes do not fit, a width below the filter's, or an unknown choice.

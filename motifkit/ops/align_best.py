@@ -46,7 +46,7 @@ def align_best(
         weights, width, ends, ambiguous: as `align_above`.
 
     Returns:
-        Aligned, as of `align_above`, but that weights are added in float64.
+        Aligned, as of `align_above`.
 
     Raises:
         ValueError: shapes do not fit, a width below the filters', or an unknown choice.

@@ -258,8 +258,8 @@ void scatter_rows(const Tables<T>& sums, const Words& w, int64_t begin, int64_t 
 // than whole rows. Lanes of the list are taken in one loop, whose end alone has to be guessed.
 template <typename T, bool kWeighted>
 void scatter_above_of(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
-                      int64_t count, T least, const Tables<T>& sums, const Words& places, int64_t* number,
-                      double* total) {
+                      int64_t count, T least, const Tables<double>& sums, const Words& places,
+                      int64_t* number, double* total) {
   const LaneSource<T> source(tables, words);
   const LanesAbove* const end = list + count;
   with_chunks(sums.chunks, [&]<int kChunks>() {
@@ -269,18 +269,18 @@ void scatter_above_of(const Tables<T>& tables, const Words& words, const T* bias
     while (now < end) {
       const int lane = __builtin_ctz(lanes);
       const int64_t t = now->position;
-      T value = 1;
+      double weight = 1;
       if constexpr (kWeighted) {
-        value = source.load(t, lane) + bias[lane];
-        value = value > least ? value : least;
-        total[lane] += value;
+        const T score = source.load(t, lane) + bias[lane];
+        weight = score > least ? score : least;
+        total[lane] += weight;
       }
       ++number[lane];
       const uint32_t* word = places.offsets + (t - places.first);
       char* table = reinterpret_cast<char*>(sums.rows + lane);
 #pragma GCC unroll 8
       for (int j = 0; j < chunks; ++j, word += sums.chunk, table += sums.chunk_bytes)
-        *reinterpret_cast<T*>(table + *word) += value;
+        *reinterpret_cast<double*>(table + *word) += weight;
       lanes &= lanes - 1;
       const uint32_t following = now[1].lanes;  // there is one more in the list than is counted
       now += lanes == 0;
@@ -291,7 +291,7 @@ void scatter_above_of(const Tables<T>& tables, const Words& words, const T* bias
 
 template <typename T>
 void scatter_above(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
-                   int64_t count, T least, const Tables<T>& sums, const Words& places, int64_t* number,
+                   int64_t count, T least, const Tables<double>& sums, const Words& places, int64_t* number,
                    double* total) {
   if (total == nullptr)
     scatter_above_of<T, false>(tables, words, bias, list, count, least, sums, places, number, total);
