@@ -4,6 +4,7 @@
 
 #include "cpu/kernels.h"
 #include "ops/align.h"
+#include "ops/align_above.h"
 #include "ops/codes.h"
 #include "ops/conv_pool.h"
 #include "ops/max_pool1d.h"
@@ -223,6 +224,71 @@ ScanHitsParams<T> scan_hits_params(Address codes, int64_t codes_stride, Address 
           threads};
 }
 
+template <typename T>
+ScanSummaryParams<T> scan_summary_params(Address codes, int64_t codes_stride, Address weight, Address bias,
+                                         Address largest, Address total, int64_t batch, int64_t length,
+                                         int64_t filters, int64_t width, int64_t pad_left, int64_t pad_right,
+                                         int strands, bool relu, int threads) {
+  return {{batch, length, filters, width, pad_left, pad_right},
+          at<const uint8_t>(codes),
+          codes_stride,
+          at<const T>(weight),
+          at<const T>(bias),
+          static_cast<Strands>(strands),
+          relu,
+          at<T>(largest),
+          at<double>(total),
+          threads};
+}
+
+template <typename T>
+AlignAboveParams<T> align_above_params(Address codes, int64_t codes_stride, Address weight, Address bias,
+                                       Address threshold, int64_t batch, int64_t length, int64_t filters,
+                                       int64_t width, int64_t pad_left, int64_t pad_right, int strands,
+                                       int weighing, int64_t shown, bool whole, bool known, Address counts,
+                                       Address number, Address total, int threads) {
+  return {{batch, length, filters, width, pad_left, pad_right},
+          at<const uint8_t>(codes),
+          codes_stride,
+          at<const T>(weight),
+          at<const T>(bias),
+          at<const T>(threshold),
+          static_cast<Strands>(strands),
+          static_cast<Weighing>(weighing),
+          shown,
+          whole,
+          known,
+          at<double>(counts),
+          at<int64_t>(number),
+          at<double>(total),
+          threads};
+}
+
+template <typename T>
+AlignBestParams<T> align_best_params(Address codes, int64_t codes_stride, Address score, Address position,
+                                     Address strand, Address threshold, int64_t batch, int64_t length,
+                                     int64_t filters, int64_t width, int weighing, int64_t shown, bool whole,
+                                     bool known, Address counts, Address number, Address total, int threads) {
+  return {batch,
+          length,
+          filters,
+          width,
+          at<const uint8_t>(codes),
+          codes_stride,
+          at<const T>(score),
+          at<const int64_t>(position),
+          at<const int8_t>(strand),
+          at<const T>(threshold),
+          static_cast<Weighing>(weighing),
+          shown,
+          whole,
+          known,
+          at<double>(counts),
+          at<int64_t>(number),
+          at<double>(total),
+          threads};
+}
+
 WindowCountsParams window_counts_params(Address codes, int64_t codes_stride, Address gram, int64_t batch,
                                         int64_t length, int64_t width, int64_t pad_left, int64_t pad_right,
                                         int threads) {
@@ -265,6 +331,9 @@ void bind_cpu_ops(py::module_& m, const std::string& type) {
   bind_cpu(m, "max_pool1d_backward" + type, max_pool1d_backward_params<T>, cpu::max_pool1d_backward<T>);
   bind_cpu(m, "scan" + type, scan_params<T>, cpu::scan<T>);
   bind_cpu(m, "scan_hits" + type, scan_hits_params<T>, cpu::scan_hits<T>);
+  bind_cpu(m, "scan_summary" + type, scan_summary_params<T>, cpu::scan_summary<T>);
+  bind_cpu(m, "align_above" + type, align_above_params<T>, cpu::align_above<T>);
+  bind_cpu(m, "align_best" + type, align_best_params<T>, cpu::align_best<T>);
   m.def(("scan_floor" + type).c_str(),
         [](Address codes, Address weight, Address score, int64_t length, int64_t filters, int64_t width,
            int64_t repeats) {

@@ -23,6 +23,7 @@ def registered_calls(generator):
     pool = (1e-5, 3, 3, 4, 4, 0, False, True)
     threshold = torch.full((5,), 2.0)
     hits = torch.ops.motifkit.scan_hits(codes, weight.detach(), threshold, None, 3, 3, 3, 0)[:4]
+    best = torch.ops.motifkit.scan(codes, weight.detach(), None, 3, 3, 3)
     return {
         "onehot_to_codes": (mk.one_hot(codes),),
         "onehot_conv1d": (codes, weight, vector, 3, 3),
@@ -30,7 +31,10 @@ def registered_calls(generator):
         "window_counts": (codes, 7, 3, 3),
         "conv_pool": (codes, weight, None, vector, vector, None, None, gram, 180, *pool),
         "scan": (codes, weight, vector, 3, 3, 3),
+        "scan_summary": (codes, weight.detach(), None, 3, 3, 3, True, True),
         "align": (codes, *hits, None, 5, 7, 0),
+        "align_best": (codes, *best, threshold, 7, 1, 10, True, False),
+        "align_above": (codes, weight.detach(), threshold, None, 3, 3, 3, 1, 10, True, False),
     }
 
 

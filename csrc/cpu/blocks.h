@@ -175,6 +175,15 @@ class Blocks {
   int64_t filters_;
 };
 
+// Groups that sums are taken in before they meet: as the shape alone says, and with them the order of
+// additions, so that any number of threads gives the same bits.
+inline constexpr int64_t kGroupPositions = 16384;
+inline int64_t sum_groups(int64_t positions, int64_t units) {
+  constexpr int64_t kMostGroups = 32;
+  return std::clamp<int64_t>(positions / kGroupPositions, 1,
+                             std::min(kMostGroups, std::max<int64_t>(units, 1)));
+}
+
 inline int64_t power(int64_t base, int exponent) {
   int64_t out = 1;
   for (int i = 0; i < exponent; ++i) out *= base;

@@ -74,14 +74,11 @@ void conv_pool(const ConvPoolParams<T>& p) {
 namespace {
 
 // Sums of gradients over the windows they were kept from, by group of units: scattered (groups, filters,
-// features) in the order of the weights, total (groups, filters). A group depends on the shape alone, and so
-// does the order of additions: the same bits for any number of threads.
+// features) in the order of the weights, total (groups, filters).
 struct Sums {
   int64_t groups;
   std::vector<double> scattered, total;
 };
-
-constexpr int64_t kGroupPositions = 16384, kMostGroups = 32;
 
 // Windows that do not overlap and are short: position by position, all lanes that kept it at once, into sums
 // over words.
@@ -204,8 +201,7 @@ void conv_pool_backward(const ConvPoolGradParams<T>& p) {
   const PoolTiling tiling(p.pool, p.conv.out_length());
   const int64_t units = p.conv.batch * tiling.tiles, features = 4 * p.conv.width, filters = p.conv.filters;
   Sums sums;
-  sums.groups = std::clamp<int64_t>(p.conv.batch * p.conv.out_length() / kGroupPositions, 1,
-                                    std::min(kMostGroups, std::max<int64_t>(units, 1)));
+  sums.groups = sum_groups(p.conv.batch * p.conv.out_length(), units);
   sums.scattered.resize(sums.groups * filters * features);
   sums.total.resize(sums.groups * filters);
   constexpr int64_t kShortPool = 4;

@@ -70,6 +70,13 @@ struct ScatterShape {
   bool wide;            // kept positions are int32, not uint8
 };
 
+inline constexpr int64_t kMostListed = 256;
+// The lanes of one window that are above their thresholds, a bit each.
+struct LanesAbove {
+  uint32_t lanes;
+  int32_t position;
+};
+
 inline constexpr int kBitPadding = 16;  // features, and windows in scratch, are padded to the widest vector
 
 // Room for one filter's gradients and their places over all tiles (and kBitPadding more), and for the kept
@@ -109,6 +116,18 @@ struct Kernels {
   // Windows above threshold[lane], by position then lane. Room for (end - begin) * lanes. Returns how many.
   int64_t (*hits)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* threshold,
                   int32_t* lane, int32_t* position, T* score);
+  // Windows where some lane scores, with bias[lane], above threshold[lane]; kMostListed windows at most. Room
+  // for one more than end - begin. Returns how many.
+  int64_t (*above)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
+                   const T* threshold, LanesAbove* list);
+  // Adds what `above` listed to the words of those windows, in the lanes listed: 1, or where there is a total
+  // max(score, least). number[lane] += how many, total[lane] += the same as to the words.
+  void (*scatter_above)(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
+                        int64_t count, T least, const Tables<double>& sums, const Words& places,
+                        int64_t* number, double* total);
+  // The look-ups of [begin, end), as look_up, and total[lane] += max(score + bias[lane], least).
+  void (*summarise)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
+                    T least, T* largest, double* total);
   // (rows, lanes) to columns of `live` lanes: dst[lane * dst_stride + row].
   void (*to_columns)(const T* src, int64_t rows, int lanes, int64_t live, T* dst, int64_t dst_stride);
   // The reverse; zero in the lanes past `live`.

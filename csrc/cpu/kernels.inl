@@ -34,23 +34,10 @@ inline int64_t upper(int64_t a, int64_t b) {
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {words,
-          tables<T>,
-          pool_tables<T>,
-          pool_rows<T>,
-          convolve<T>,
-          best<T>,
-          look_up<T>,
-          hits<T>,
-          to_columns,
-          to_rows,
-          stream<T>,
-          sum_rows<T>,
-          scatter_positions<T>,
-          one_hot_bits,
-          scatter_windows<T>,
-          scatter_rows<T>,
-          fold<T>};
+  return {words,           tables<T>, pool_tables<T>, pool_rows<T>,         convolve<T>,  best<T>,
+          look_up<T>,      hits<T>,   above<T>,       scatter_above<T>,     summarise<T>, to_columns,
+          to_rows,         stream<T>, sum_rows<T>,    scatter_positions<T>, one_hot_bits, scatter_windows<T>,
+          scatter_rows<T>, fold<T>};
 }
 
 extern const Kernels<float> float_kernels;

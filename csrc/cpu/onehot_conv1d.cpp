@@ -59,8 +59,7 @@ void onehot_conv1d_backward(const OneHotConvGradParams<T>& p) {
   const int64_t units = p.conv.batch * tiling.tiles;
   const int64_t positions = p.conv.batch * tiling.length;
   const int chunk = choose_chunk<T>(p.conv.width, positions, true);
-  // Groups depend on the shape alone: the same bits for any number of threads.
-  const int64_t groups = std::clamp<int64_t>(positions / 16384, 1, 32);
+  const int64_t groups = sum_groups(positions, positions);
   const int64_t features = 4 * p.conv.width;
   std::vector<double> weight(groups * p.conv.filters * features), bias(groups * blocks.padded());
   parallel_for(p.threads, blocks.count() * groups, [&](int64_t begin, int64_t end) {

@@ -49,9 +49,18 @@ struct Simd {
   MK_INLINE static V select(M m, V a, V b) { return m ? a : b; }
   MK_INLINE static I select_index(M m, I a, I b) { return m ? a : b; }
   MK_INLINE static uint32_t bits(M m) {
+#if MK_VECTOR_BYTES == 64
+    return static_cast<uint32_t>(_mm512_movepi64_mask(reinterpret_cast<__m512i>(m)));  // float has its own
+#elif MK_VECTOR_BYTES == 32
+    if constexpr (sizeof(T) == 4)
+      return static_cast<uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(m)));
+    else
+      return static_cast<uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(m)));
+#else
     uint32_t out = 0;
     for (int i = 0; i < kWidth; ++i) out |= static_cast<uint32_t>(m[i] & 1) << i;
     return out;
+#endif
   }
   MK_INLINE static void store_index(int32_t* p, I v) {
     const Narrow n = __builtin_convertvector(v, Narrow);

@@ -1,4 +1,5 @@
 // scan: the best window of each sequence for each filter. scan_hits: every window above a threshold.
+// scan_summary: the largest score of each filter anywhere, and the sum of all.
 #pragma once
 
 #include "common/geometry.h"
@@ -40,6 +41,20 @@ struct ScanHitsParams {
   int threads;
 };
 
+template <typename T>
+struct ScanSummaryParams {
+  ConvShape conv;
+  const uint8_t* codes;
+  int64_t codes_stride;
+  const T* weight;
+  const T* bias;
+  Strands strands;
+  bool relu;      // sum what is above zero alone
+  T* largest;     // (filters), of both strands
+  double* total;  // (filters), or null
+  int threads;
+};
+
 namespace cpu {
 template <typename T>
 void scan(const ScanParams<T>& params);
@@ -50,6 +65,8 @@ int64_t scan_floor(const ScanParams<T>& params, int64_t repeats);
 // Number of hits. Where it is above `capacity` nothing was written: call again with more room.
 template <typename T>
 int64_t scan_hits(const ScanHitsParams<T>& params);
+template <typename T>
+void scan_summary(const ScanSummaryParams<T>& params);
 }  // namespace cpu
 
 namespace cuda {

@@ -15,10 +15,10 @@ from motifkit.motifs import layers
 from motifkit.motifs.filters import filter_bank
 from motifkit.motifs.motif import Motif, MotifSet
 from motifkit.motifs.rules import Rule, find_rule
-from motifkit.motifs.select import Batches, Chunks, select
+from motifkit.motifs.select import Batches, select, thresholds
 from motifkit.motifs.sources import DeepLayer, FirstLayer
 from motifkit.nn.layers import ConvPool, check_conv
-from motifkit.ops import Hits
+from motifkit.ops.align_above import fitting
 from motifkit.sequences import encode
 from motifkit.train import distributed as processes
 
@@ -116,9 +116,7 @@ def extract_motifs(
     )  # fmt: skip
     size = batch_size or source.batch_size(codes.shape[1])
     batches = Batches(codes, size, device, progress, distributed)
-    chunks = select(chosen, source, batches, targets)
-    source.settle(chunks)
-    counts, nsites, total = _count(chosen, source, chunks, device)
+    counts, nsites, total = _count(chosen, source, batches, targets)
     if distributed:
         counts, nsites, total = (processes.summed(x) for x in (counts, nsites, total))
     if chosen.ambiguous == "share":
@@ -212,30 +210,26 @@ def _is_scannable(model: nn.Module, name: str, codes: Tensor, input: str) -> boo
 
 
 def _count(
-    rule: Rule, source: FirstLayer | DeepLayer, chunks: Chunks, device: torch.device
+    rule: Rule, source: FirstLayer | DeepLayer, batches: Batches, targets: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Letters (filters, 4, width), windows (filters,) and their weight (filters,)."""
+    device = batches.device
     counts = torch.zeros(source.filters, 4, source.width, dtype=torch.float64, device=device)
     nsites = torch.zeros(source.filters, dtype=torch.int64, device=device)
     total = torch.zeros(source.filters, dtype=torch.float64, device=device)
+    if source.counts(rule):  # as all that follows, and no window is listed
+        least = thresholds(rule, source, batches)
+        for batch in batches:
+            found = source.count(batch, least, rule)
+            counts, nsites, total = counts + found.counts, nsites + found.nsites, total + found.total
+        return counts, nsites, total
+    chunks = select(rule, source, batches, targets)
+    source.settle(chunks)
     for batch, hits in chunks():
         hits = source.place(batch, hits)
-        hits = _fitting(rule, batch, hits, source.width)
+        hits = fitting(batch, hits, source.width, rule.ends == "drop", rule.ambiguous == "drop")
         weights = source.activation(hits.score).double() if rule.weighted else None
         counts += ops.align(batch, hits, source.width, weights=weights, filters=source.filters)
         nsites += hits.filter.bincount(minlength=source.filters)
         total += hits.filter.bincount(weights, minlength=source.filters)
     return counts, nsites, total
-
-
-def _fitting(rule: Rule, batch: Tensor, hits: Hits, width: int) -> Hits:
-    """Without windows over an end, or with N, where the rule drops them."""
-    length = batch.shape[1]
-    keep = torch.ones_like(hits.strand, dtype=torch.bool)
-    if rule.ends == "drop":
-        keep &= (hits.position >= 0) & (hits.position + width <= length)
-    if rule.ambiguous == "drop":
-        known = torch.nn.functional.pad((batch > 3).cumsum(1), (1, 0))  # N before each letter
-        first, last = hits.position.clamp(0, length), (hits.position + width).clamp(0, length)
-        keep &= known[hits.sequence, last] == known[hits.sequence, first]
-    return hits if bool(keep.all()) else Hits(*(x[keep] for x in hits))

@@ -52,22 +52,42 @@ def select(rule: Rule, source: FirstLayer | DeepLayer, batches: Batches, targets
         return _kept(_top(rule, source, batches), batches)
     if rule.windows == "class":
         return _kept(_of_the_class(rule, source, batches, targets), batches)
-    reference = rule.reference
-    if reference == "possible" and source.possible() is None:
-        reference = "observed"
-    if reference == "observed":
+    if _reference(rule, source) == "observed":
         return _of_the_maximum(rule, source, batches)
-    if reference == "possible":
-        possible = source.possible()
-        least = torch.where(possible > 0, source.score_above(possible * rule.threshold), torch.inf)
-    elif reference == "mean":
-        least = _above_the_mean(rule, source, batches)
-    else:
-        wanted = torch.full((source.filters,), rule.threshold, device=batches.device)
-        least = source.score_above(wanted)
+    least = thresholds(rule, source, batches)
     if source.is_first:
         return _streamed(rule, source, batches, least)
     return _held_or_streamed(rule, source, batches, least)
+
+
+def thresholds(rule: Rule, source: FirstLayer | DeepLayer, batches: Batches) -> Tensor:
+    """(filters,) the score that windows must exceed under a rule that has such; inf where none may be taken.
+
+    Where it depends on the activations of all windows, the sequences are scanned once for it.
+    """
+    reference = _reference(rule, source)
+    if reference == "observed":
+        observed = torch.full((source.filters,), -torch.inf, device=batches.device)
+        for batch in batches:
+            observed = torch.maximum(observed, source.largest(batch))
+        if batches.distributed:
+            observed = processes.largest(observed)
+        return _above_a_fraction(rule, source, source.activation(observed))
+    if reference == "possible":
+        return _above_a_fraction(rule, source, source.possible())
+    if reference == "mean":
+        return _above_the_mean(rule, source, batches)
+    return source.score_above(torch.full((source.filters,), rule.threshold, device=batches.device))
+
+
+def _reference(rule: Rule, source: FirstLayer | DeepLayer) -> str:
+    unknown = rule.reference == "possible" and source.possible() is None
+    return "observed" if unknown else rule.reference
+
+
+def _above_a_fraction(rule: Rule, source: FirstLayer | DeepLayer, top: Tensor) -> Tensor:
+    """Score at the rule's fraction of an activation (filters,); inf where that is not positive."""
+    return torch.where(top > 0, source.score_above(top * rule.threshold), torch.inf)
 
 
 def _found(rule: Rule, source, batch: Tensor, least: Tensor) -> Hits:
@@ -136,9 +156,9 @@ def _above_the_mean(rule: Rule, source, batches: Batches) -> Tensor:
     """(filters,) score at mean + threshold (max - mean) of the activations."""
     total, count, observed = 0.0, 0, torch.full((source.filters,), -torch.inf, device=batches.device)
     for batch in batches:
-        part, windows = source.totals(batch)
+        part, windows, largest = source.totals(batch)
         total, count = total + part, count + windows
-        observed = torch.maximum(observed, source.best(batch).score.amax(0))
+        observed = torch.maximum(observed, largest)
     if batches.distributed:
         total, observed = processes.summed(total), processes.largest(observed)
         count = int(processes.summed(torch.tensor(count)))

@@ -12,12 +12,18 @@ from torch import Tensor, nn
 from motifkit import ops
 from motifkit.motifs import layers, trace
 from motifkit.motifs.filters import FilterBank
-from motifkit.ops import Hits, ScanResult
+from motifkit.motifs.rules import Rule
+from motifkit.ops import Aligned, Hits, ScanResult, ScanSummary
+from motifkit.ops.align_above import shown
 from motifkit.sequences import reverse_complement
 
 _FIRST_LETTERS = 1 << 21  # letters of a batch for 32 filters; fewer for more
 _DENSE = 1 << 23  # activations of a deep layer's batch, half of them
 _CACHED = 1 << 20  # activations of a first layer made at once, where all are needed: they stay in the cache
+_SUMMED = {
+    "identity": "score",
+    "relu": "relu",
+}  # activations that the ops weigh windows by, and their name there
 _SAMPLE = 200  # windows of each filter that choose its anchor
 
 
@@ -52,10 +58,24 @@ class FirstLayer:
             max_hits_per_sequence=most,
         )  # fmt: skip
 
-    def totals(self, batch: Tensor) -> tuple[Tensor, int]:
-        """Sum of the activations of all windows (filters,) float64, and how many windows."""
+    def largest(self, batch: Tensor) -> Tensor:
+        """(filters,) the largest score of all windows."""
+        return self._summary(batch, None).largest
+
+    def _summary(self, batch: Tensor, total: str | None) -> ScanSummary:
+        bank = self.bank
+        return ops.scan_summary(
+            batch, bank.weight, bank.bias, padding=bank.padding, strands=self.strands, total=total
+        )
+
+    def totals(self, batch: Tensor) -> tuple[Tensor, int, Tensor]:
+        """Sum of the activations of all windows (filters,) float64, how many windows, the largest score."""
         bank, total, count = self.bank, 0.0, 0
         signs = [s for s, name in ((1, "+"), (-1, "-")) if self.strands in ("both", name)]
+        if bank.activation in _SUMMED:
+            found = self._summary(batch, _SUMMED[bank.activation])
+            windows = batch.shape[1] + sum(bank.padding) - bank.weight.shape[2] + 1
+            return found.total, len(batch) * windows * len(signs), found.largest
         rows = max(1, _CACHED // self.filters // batch.shape[1])
         for sign in signs:
             weight = bank.weight if sign > 0 else bank.weight.flip(1, 2)
@@ -63,7 +83,29 @@ class FirstLayer:
                 z = ops.onehot_conv1d(part, weight, bank.bias, bank.padding)
                 total = total + bank.activate(z).sum(2).sum(0, dtype=torch.float64)
                 count += len(part) * z.shape[2]
-        return total, count
+        return total, count, self.largest(batch)
+
+    def counts(self, rule: Rule) -> bool:
+        """Whether `count` can take the windows of a rule: all or the best above a threshold, with weights
+        that the ops know."""
+        known = not rule.weighted or self.bank.activation in _SUMMED
+        on_cpu = self.bank.weight.device.type == "cpu"  # on a GPU hits kept from one scan save the second
+        return (
+            on_cpu and known and (rule.windows == "best" or (rule.windows == "all" and not rule.per_sequence))
+        )
+
+    def count(self, batch: Tensor, threshold: Tensor, rule: Rule) -> Aligned:
+        """Letters of a rule's windows above a score, without a list of them."""
+        bank = self.bank
+        options = {
+            "weights": _SUMMED[bank.activation] if rule.weighted else None, "width": self.width,
+            "ends": rule.ends, "ambiguous": "drop" if rule.ambiguous == "drop" else "keep",
+        }  # fmt: skip
+        if rule.windows == "best":
+            return ops.align_best(batch, self.best(batch), threshold, bank.weight.shape[2], **options)
+        return ops.align_above(
+            batch, bank.weight, threshold, bank.bias, padding=bank.padding, strands=self.strands, **options
+        )
 
     def activation(self, score: Tensor) -> Tensor:
         """Activations of scores."""
@@ -82,11 +124,7 @@ class FirstLayer:
 
     def place(self, batch: Tensor, hits: Hits) -> Hits:
         """Hits with the first letter of the window shown as position."""
-        extra = self.width - self.bank.weight.shape[2]
-        if extra == 0:
-            return hits
-        before = torch.where(hits.strand >= 0, extra // 2, extra - extra // 2)
-        return hits._replace(position=hits.position - before)
+        return shown(hits, self.bank.weight.shape[2], self.width)
 
 
 @dataclass
@@ -157,11 +195,20 @@ class DeepLayer:
         strand = torch.tensor(strands, dtype=torch.int8, device=z.device)[which]
         return Hits(sequence, filter, position, strand, z[above])
 
-    def totals(self, batch: Tensor) -> tuple[Tensor, int]:
+    def largest(self, batch: Tensor) -> Tensor:
+        """As FirstLayer.largest."""
+        return self.best(batch).score.amax(0)
+
+    def totals(self, batch: Tensor) -> tuple[Tensor, int, Tensor]:
         """As FirstLayer.totals."""
         outputs = [self._run(codes) for _, codes in self._stranded(batch)]
         total = sum(output.sum((0, 2), dtype=torch.float64) for output in outputs)
-        return total, sum(output.shape[0] * output.shape[2] for output in outputs)
+        windows = sum(output.shape[0] * output.shape[2] for output in outputs)
+        return total, windows, torch.stack([output.float().amax((0, 2)) for output in outputs]).amax(0)
+
+    def counts(self, rule: Rule) -> bool:
+        """Never: the letters under an activation are not known from its place alone."""
+        return False
 
     def activation(self, score: Tensor) -> Tensor:
         """A deep layer's scores are its activations."""

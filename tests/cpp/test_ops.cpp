@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <sstream>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "cpu/kernels.h"
 #include "ops/align.h"
+#include "ops/align_above.h"
 #include "ops/conv_pool.h"
 #include "ops/max_pool1d.h"
 #include "ops/onehot_conv1d.h"
@@ -227,6 +229,48 @@ void check_scan(Random& random, const Case& c) {
   expect_equal("scan_hits", c, found, wanted);
 }
 
+template <typename T>
+void check_align_above(Random& random, const Case& c) {
+  const ConvShape& s = c.conv;
+  const auto weight = random.integers<T>(s.filters * 4 * s.width, -4, 4);
+  const auto bias = random.integers<T>(s.filters, -2, 2), threshold = random.integers<T>(s.filters, -3, 9);
+  const auto z = convolution(c, weight, bias);
+  const int64_t shown = s.width + random.between(0, 5), before = (shown - s.width) / 2;
+  const bool whole = random.between(0, 1) == 1, known = random.between(0, 1) == 1;
+  std::vector<double> counts(s.filters * 4 * shown), total(s.filters), wanted(counts.size()), mass(s.filters);
+  std::vector<int64_t> number(s.filters), windows(s.filters);
+  std::vector<T> largest(s.filters), top(s.filters, -std::numeric_limits<T>::infinity());
+  std::vector<double> sum(s.filters), positive(s.filters);
+  for (int64_t n = 0; n < s.batch; ++n)
+    for (int64_t f = 0; f < s.filters; ++f)
+      for (int64_t t = 0; t < s.out_length(); ++t) {
+        const T score = z[(n * s.filters + f) * s.out_length() + t];
+        top[f] = std::max(top[f], score);
+        positive[f] += std::max<T>(score, 0);
+        const int64_t first = t - s.pad_left - before;
+        bool taken = score > threshold[f] && !(whole && (first < 0 || first + shown > s.length));
+        for (int64_t k = 0; k < shown && known; ++k)
+          taken &= first + k < 0 || first + k >= s.length || c.codes[n * c.stride + first + k] < 4;
+        if (!taken) continue;
+        ++windows[f];
+        mass[f] += score;
+        for (int64_t k = 0; k < shown; ++k) {
+          const int letter = c.letter(n, t, k - before);
+          if (letter < 4) wanted[(f * 4 + letter) * shown + k] += score;
+        }
+      }
+  cpu::align_above<T>({s, c.codes.data(), c.stride, weight.data(), bias.data(), threshold.data(),
+                       Strands::kForward, Weighing::kScore, shown, whole, known, counts.data(), number.data(),
+                       total.data(), c.threads});
+  expect_equal("align_above", c, counts, wanted);
+  expect_equal("align_above windows", c, number, windows);
+  expect_equal("align_above total", c, total, mass);
+  cpu::scan_summary<T>({s, c.codes.data(), c.stride, weight.data(), bias.data(), Strands::kForward, true,
+                        largest.data(), sum.data(), c.threads});
+  expect_equal("scan_summary", c, largest, top);
+  expect_equal("scan_summary total", c, sum, positive);
+}
+
 void check_window_counts(const Case& c) {
   const ConvShape& s = c.conv;
   const int64_t features = 4 * s.width;
@@ -249,6 +293,7 @@ void check_all(Random& random, int threads) {
   check_conv_pool<T>(random, c);
   check_max_pool1d<T>(random, c);
   check_scan<T>(random, c);
+  check_align_above<T>(random, c);
   check_window_counts(c);
 }
 

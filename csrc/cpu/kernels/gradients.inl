@@ -43,9 +43,7 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
           add_to_words<T, kVectors, kChunks>(sums, w, t, z);
         }
       }
-      T values[kVectors * S::kWidth];
-      for (int v = 0; v < kVectors; ++v) S::store(values + v * S::kWidth, sum[v]);
-      for (int i = 0; i < kVectors * S::kWidth; ++i) total[i] += values[i];
+      add_lanes<T, kVectors>(sum, total);
     });
   });
 }
@@ -254,6 +252,51 @@ void scatter_rows(const Tables<T>& sums, const Words& w, int64_t begin, int64_t 
       }
     });
   });
+}
+
+// Most windows have one lane or two above their thresholds: these are added one by one, which writes less
+// than whole rows. Lanes of the list are taken in one loop, whose end alone has to be guessed.
+template <typename T, bool kWeighted>
+void scatter_above_of(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
+                      int64_t count, T least, const Tables<double>& sums, const Words& places,
+                      int64_t* number, double* total) {
+  const LaneSource<T> source(tables, words);
+  const LanesAbove* const end = list + count;
+  with_chunks(sums.chunks, [&]<int kChunks>() {
+    const int chunks = kChunks > 0 ? kChunks : sums.chunks;
+    const LanesAbove* now = list;
+    uint32_t lanes = now < end ? now->lanes : 0;
+    while (now < end) {
+      const int lane = __builtin_ctz(lanes);
+      const int64_t t = now->position;
+      double weight = 1;
+      if constexpr (kWeighted) {
+        const T score = source.load(t, lane) + bias[lane];
+        weight = score > least ? score : least;
+        total[lane] += weight;
+      }
+      ++number[lane];
+      const uint32_t* word = places.offsets + (t - places.first);
+      char* table = reinterpret_cast<char*>(sums.rows + lane);
+#pragma GCC unroll 8
+      for (int j = 0; j < chunks; ++j, word += sums.chunk, table += sums.chunk_bytes)
+        *reinterpret_cast<double*>(table + *word) += weight;
+      lanes &= lanes - 1;
+      const uint32_t following = now[1].lanes;  // there is one more in the list than is counted
+      now += lanes == 0;
+      lanes = lanes == 0 ? following : lanes;
+    }
+  });
+}
+
+template <typename T>
+void scatter_above(const Tables<T>& tables, const Words& words, const T* bias, const LanesAbove* list,
+                   int64_t count, T least, const Tables<double>& sums, const Words& places, int64_t* number,
+                   double* total) {
+  if (total == nullptr)
+    scatter_above_of<T, false>(tables, words, bias, list, count, least, sums, places, number, total);
+  else
+    scatter_above_of<T, true>(tables, words, bias, list, count, least, sums, places, number, total);
 }
 
 template <typename T>

@@ -56,6 +56,15 @@ void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool f
   });
 }
 
+// total[lane] += sum's lanes.
+template <typename T, int kVectors>
+MK_INLINE void add_lanes(const typename Simd<T>::V (&sum)[kVectors], double* total) {
+  using S = Simd<T>;
+  T values[kVectors * S::kWidth];
+  for (int v = 0; v < kVectors; ++v) S::store(values + v * S::kWidth, sum[v]);
+  for (int i = 0; i < kVectors * S::kWidth; ++i) total[i] += values[i];
+}
+
 // The look-ups alone: what no scan can go below.
 template <typename T>
 void look_up(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, T* total) {
@@ -101,4 +110,63 @@ int64_t hits(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, con
     });
   });
   return count;
+}
+
+template <typename T>
+int64_t above(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* bias,
+              const T* threshold, LanesAbove* list) {
+  using S = Simd<T>;
+  uint32_t found[kMostListed];
+  with_vectors<T>(t.lanes, [&]<int kVectors>() {
+    with_chunks(t.chunks, [&]<int kChunks>() {
+      const TableSource<T, kVectors, kChunks> source(t, w);
+      typename S::V z[kVectors], bar[kVectors], b[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        bar[v] = S::load(threshold + v * S::kWidth);
+        b[v] = S::load(bias + v * S::kWidth);
+      }
+      for (int64_t p = begin; p < end; ++p) {
+        source.load(p, z);
+        uint32_t lanes = 0;
+        for (int v = 0; v < kVectors; ++v)
+          lanes |= S::bits(S::gt(S::add(z[v], b[v]), bar[v])) << (v * S::kWidth);
+        found[p - begin] = lanes;
+      }
+    });
+  });
+  // Every window is written and the next one over it, unless it is kept: no branch to guess wrong. Not in the
+  // loop above, where stores of unknown place would hold up its look-ups.
+  LanesAbove* to = list;
+  for (int64_t p = begin; p < end; ++p) {
+    *to = {found[p - begin], static_cast<int32_t>(p)};
+    to += found[p - begin] != 0;
+  }
+  return to - list;
+}
+
+template <typename T>
+void summarise(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, const T* bias, T least,
+               T* largest, double* total) {
+  using S = Simd<T>;
+  with_vectors<T>(t.lanes, [&]<int kVectors>() {
+    with_chunks(t.chunks, [&]<int kChunks>() {
+      const TableSource<T, kVectors, kChunks> source(t, w);
+      const auto floor = S::set(least);
+      typename S::V z[kVectors], b[kVectors], top[kVectors], sum[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        b[v] = S::load(bias + v * S::kWidth);
+        top[v] = S::load(largest + v * S::kWidth);
+        sum[v] = S::set(0);
+      }
+      for (int64_t p = begin; p < end; ++p) {
+        source.load(p, z);
+        for (int v = 0; v < kVectors; ++v) {
+          top[v] = S::max(z[v], top[v]);
+          sum[v] = S::add(sum[v], S::max(floor, S::add(z[v], b[v])));
+        }
+      }
+      for (int v = 0; v < kVectors; ++v) S::store(largest + v * S::kWidth, top[v]);
+      add_lanes<T, kVectors>(sum, total);
+    });
+  });
 }

@@ -34,6 +34,35 @@ struct TableSource {
   }
 };
 
+// One lane of a sum of table rows, added in the order that all lanes are.
+template <typename T>
+struct LaneSource {
+  const char* rows;
+  const uint32_t* offsets;
+  int64_t first, chunk_bytes;
+  int chunk, chunks;
+
+  LaneSource(const Tables<T>& t, const Words& w)
+      : rows(reinterpret_cast<const char*>(t.rows)),
+        offsets(w.offsets),
+        first(w.first),
+        chunk_bytes(t.chunk_bytes),
+        chunk(t.chunk),
+        chunks(t.chunks) {}
+
+  MK_INLINE T load(int64_t t, int lane) const {
+    const uint32_t* word = offsets + (t - first);
+    const char* table = rows + lane * static_cast<int64_t>(sizeof(T));
+    T z = *reinterpret_cast<const T*>(table + *word);
+    for (int j = 1; j < chunks; ++j) {
+      word += chunk;
+      table += chunk_bytes;
+      z += *reinterpret_cast<const T*>(table + *word);
+    }
+    return z;
+  }
+};
+
 // Values already laid out (positions, lanes).
 template <typename T, int kVectors>
 struct RowSource {
