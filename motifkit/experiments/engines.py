@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -82,6 +83,8 @@ def _local(jobs: list[Job], out: str, processes: int | None, threads: int, wait:
     loky = require("joblib.externals.loky.process_executor", "experiments")
     at_once = processes or max(1, joblib.cpu_count() // threads)
     limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    # A process that has grown is replaced between two runs; nobody has to do anything about that.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     left = list(jobs)
     while left:
         pool = loky.ProcessPoolExecutor(
