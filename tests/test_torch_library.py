@@ -146,7 +146,7 @@ def test_import_is_light_and_needs_no_optional_library():
         "assert not loaded & set(heavy), loaded & set(heavy)\n"
     )
     times = []
-    for _ in range(3):
+    while len(times) < 8 and min(times, default=1.0) >= 0.2:  # on a busy machine one try may take long
         result = run_python(code)
         assert result.returncode == 0, result.stderr
         times.append(float(result.stdout))

@@ -103,7 +103,7 @@ def _run_demo(arguments) -> None:
         dataset.save(data)
     trained = time.monotonic()
     train = argparse.Namespace(
-        **vars(arguments), data=data, model="CNN-25", init="glorot", batch_size=100, lr=3e-4,
+        **vars(arguments), data=data, model="CNN-25", init="glorot", batch_size=100, lr=3e-4, beta1=0.9,
         patience=20, resume=True,
     )  # fmt: skip
     train_run(train, dataset)
