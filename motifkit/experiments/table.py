@@ -119,8 +119,17 @@ def compare_with_paper(runs: "pandas.DataFrame", table: str) -> "pandas.DataFram
     return pandas.DataFrame(rows, columns=columns)
 
 
-def markdown(comparison: "pandas.DataFrame", runs: "pandas.DataFrame", table: str, classes: int) -> str:
-    """The table as Markdown, a part an initialisation: ours (both rules) beside the paper's."""
+def markdown(
+    comparison: "pandas.DataFrame",
+    runs: "pandas.DataFrame",
+    table: str,
+    classes: int,
+    paper_data: bool = True,
+) -> str:
+    """The table as Markdown, a part an initialisation: ours (both rules) beside the paper's.
+
+    Without `paper_data` the paper's values, of other sequences, are a backdrop: no difference is shown.
+    """
     lines = []
     for init, part in comparison.groupby("init", sort=False):
         lines += [f"## {init} initialisation", ""] if comparison["init"].nunique() > 1 else []
@@ -138,10 +147,10 @@ def markdown(comparison: "pandas.DataFrame", runs: "pandas.DataFrame", table: st
             first = next(iter(cell.values()))
             cells = [model, str(layer), str(first.trials)]
             for score in scores:
-                cells += _beside(cell.get(("paper", score)))
+                cells += _beside(cell.get(("paper", score)), paper_data)
             for metric in ("matched", "relevant"):
-                by_code, _, apart = _beside(cell[("code", metric)])
-                cells += [*_beside(cell[("paper", metric)]), by_code, apart]
+                by_code, _, apart = _beside(cell[("code", metric)], paper_data)
+                cells += [*_beside(cell[("paper", metric)], paper_data), by_code, apart]
             cells += [f"{cell[(rule, 'coverage')].mean:.1f}" for rule in ("paper", "code")]
             these = runs[(runs["model"] == model) & (runs["init"] == init) & (runs["layer"] == layer)]
             cells += [f"{these['epochs'].mean():.0f}", f"{these['epoch_seconds'].median():.1f}"]
@@ -150,14 +159,14 @@ def markdown(comparison: "pandas.DataFrame", runs: "pandas.DataFrame", table: st
     return "\n".join(lines)
 
 
-def _beside(row) -> list[str]:
-    """Ours, the paper's, and how far apart; the last in bold from FAR on."""
+def _beside(row, paper_data: bool) -> list[str]:
+    """Ours, the paper's, and how far apart; the last in bold from FAR on, empty on other data."""
     if row is None:
         return ["", "", ""]
     if row.paper_mean != row.paper_mean:
         return [plus_minus(row), "-", ""]
-    apart = f"{row.difference_in_sd:+.1f}"
-    if abs(row.difference_in_sd) > FAR:
+    apart = f"{row.difference_in_sd:+.1f}" if paper_data else ""
+    if paper_data and abs(row.difference_in_sd) > FAR:
         apart = f"**{apart}**"
     return [plus_minus(row), f"{row.paper_mean:.3f} ± {row.paper_sd:.3f}", apart]
 
@@ -180,7 +189,7 @@ def write_tables(folder: str | os.PathLike[str], table: str, results: Sequence[d
         with written(path) as temporary:
             frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     with written(paths[2]) as temporary:
-        temporary.write_text(markdown(comparison, runs, table, classes))
+        temporary.write_text(markdown(comparison, runs, table, classes, page.get("paper_data", True)))
     with written(paths[3]) as temporary:
         temporary.write_text(table_page(comparison, runs, table, results, **page))
     return paths
