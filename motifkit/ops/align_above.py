@@ -122,6 +122,21 @@ def checked_width(own: int, width: int | None, weights: str | None, ends: str, a
     return own if width is None else width
 
 
+def named(weighing: int, whole: bool, known: bool) -> tuple[str | None, str, str]:
+    """weights, ends and ambiguous, from what the registered ops take for them."""
+    weights = next(name for name, code in WEIGHINGS.items() if code == weighing)
+    return weights, "drop" if whole else "keep", "drop" if known else "keep"
+
+
+def empty(codes: Tensor, filters: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Room for the parts of Aligned, on the device of `codes`."""
+    return (
+        codes.new_empty(filters, 4, width, dtype=torch.float64),
+        codes.new_empty(filters, dtype=torch.int64),
+        codes.new_empty(filters, dtype=torch.float64),
+    )
+
+
 def shown(hits: Hits, own: int, width: int) -> Hits:
     """Hits of windows `own` letters wide, with the first of `width` letters as position."""
     if width == own:
@@ -159,27 +174,18 @@ def _forward(codes, weight, threshold, bias, left, right, strands, weighing, wid
     filters, _, own = weight.shape
     if _native.backend(codes.device) == "cuda":
         hits = Hits(*torch.ops.motifkit.scan_hits(codes, weight, threshold, bias, left, right, strands, 0))
-        weights = next(name for name, code in WEIGHINGS.items() if code == weighing)
-        choices = ("drop" if drops else "keep" for drops in (whole, known))
-        return tuple(stacked(align.align, codes, hits, filters, own, width, weights, *choices))
-    counts = weight.new_empty(filters, 4, width, dtype=torch.float64)
-    nsites = codes.new_empty(filters, dtype=torch.int64)
-    total = weight.new_empty(filters, dtype=torch.float64)
+        return tuple(stacked(align.align, codes, hits, filters, own, width, *named(weighing, whole, known)))
+    counts, nsites, total = found = empty(codes, filters, width)
     _native.function("align_above", weight.dtype, codes.device)(
         codes.data_ptr(), codes.stride(0), weight.data_ptr(), _native.address(bias), threshold.data_ptr(),
         *codes.shape, filters, own, left, right, strands, weighing, width, whole, known, counts.data_ptr(),
         nsites.data_ptr(), total.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
-    return counts, nsites, total
+    return found
 
 
 def _fake(codes, weight, threshold, bias, left, right, strands, weighing, width, whole, known):
-    filters = weight.shape[0]
-    return (
-        weight.new_empty(filters, 4, width, dtype=torch.float64),
-        codes.new_empty(filters, dtype=torch.int64),
-        weight.new_empty(filters, dtype=torch.float64),
-    )
+    return empty(codes, weight.shape[0], width)
 
 
 _common.define(

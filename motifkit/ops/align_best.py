@@ -5,7 +5,7 @@ from torch import Tensor
 
 from motifkit import _native
 from motifkit.ops import _common, align
-from motifkit.ops.align_above import WEIGHINGS, Aligned, checked_width, stacked
+from motifkit.ops.align_above import WEIGHINGS, Aligned, checked_width, empty, named, stacked
 from motifkit.ops.hits import ScanResult
 
 
@@ -86,30 +86,23 @@ def _by_hits(stack, codes, best, threshold, own, width, weights, ends, ambiguous
 
 def _forward(codes, score, position, strand, threshold, own, weighing, width, whole, known):
     if _native.backend(codes.device) == "cuda":
-        weights = next(name for name, code in WEIGHINGS.items() if code == weighing)
-        choices = ("drop" if drops else "keep" for drops in (whole, known))
         best = ScanResult(score, position, strand)
-        return tuple(_by_hits(align.align, codes, best, threshold, own, width, weights, *choices))
+        return tuple(
+            _by_hits(align.align, codes, best, threshold, own, width, *named(weighing, whole, known))
+        )
     filters = score.shape[1]
     position, strand = position.contiguous(), strand.contiguous()
-    counts = score.new_empty(filters, 4, width, dtype=torch.float64)
-    nsites = codes.new_empty(filters, dtype=torch.int64)
-    total = score.new_empty(filters, dtype=torch.float64)
+    counts, nsites, total = found = empty(codes, filters, width)
     _native.function("align_best", score.dtype, codes.device)(
         codes.data_ptr(), codes.stride(0), score.data_ptr(), position.data_ptr(), strand.data_ptr(),
         threshold.data_ptr(), *codes.shape, filters, own, weighing, width, whole, known, counts.data_ptr(),
         nsites.data_ptr(), total.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
-    return counts, nsites, total
+    return found
 
 
 def _fake(codes, score, position, strand, threshold, own, weighing, width, whole, known):
-    filters = score.shape[1]
-    return (
-        score.new_empty(filters, 4, width, dtype=torch.float64),
-        codes.new_empty(filters, dtype=torch.int64),
-        score.new_empty(filters, dtype=torch.float64),
-    )
+    return empty(codes, score.shape[1], width)
 
 
 _common.define(
