@@ -1,20 +1,36 @@
 // From gradients at kept positions to gradients of the weights. Part of kernels.inl.
 
-// Adds the lanes of z to the rows of the words of window t.
+// Sums of the same shape as tables. All it needs stays with it: what a vector store might overwrite would be
+// read again after each.
 template <typename T, int kVectors, int kChunks>
-MK_INLINE void add_to_words(const Tables<T>& sums, const Words& w, int64_t t,
-                            const typename Simd<T>::V (&z)[kVectors]) {
+struct WordSums {
   using S = Simd<T>;
-  const uint32_t* word = w.offsets + (t - w.first);
-  char* table = reinterpret_cast<char*>(sums.rows);
-  const int count = kChunks > 0 ? kChunks : sums.chunks;
+  char* rows;
+  const uint32_t* offsets;
+  int64_t first, chunk_bytes;
+  int chunk, chunks;
+
+  WordSums(const Tables<T>& sums, const Words& w)
+      : rows(reinterpret_cast<char*>(sums.rows)),
+        offsets(w.offsets),
+        first(w.first),
+        chunk_bytes(sums.chunk_bytes),
+        chunk(sums.chunk),
+        chunks(sums.chunks) {}
+
+  // Adds the lanes of z to the rows of the words of window t.
+  MK_INLINE void add(int64_t t, const typename S::V (&z)[kVectors]) const {
+    const uint32_t* word = offsets + (t - first);
+    char* table = rows;
+    const int count = kChunks > 0 ? kChunks : chunks;
 #pragma GCC unroll 8
-  for (int j = 0; j < count; ++j, word += sums.chunk, table += sums.chunk_bytes) {
-    T* row = reinterpret_cast<T*>(table + *word);
-    for (int v = 0; v < kVectors; ++v)
-      S::store(row + v * S::kWidth, S::add(S::load(row + v * S::kWidth), z[v]));
+    for (int j = 0; j < count; ++j, word += chunk, table += chunk_bytes) {
+      T* row = reinterpret_cast<T*>(table + *word);
+      for (int v = 0; v < kVectors; ++v)
+        S::store(row + v * S::kWidth, S::add(S::load(row + v * S::kWidth), z[v]));
+    }
   }
-}
+};
 
 template <typename T, typename Stored>
 void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile& tile, const T* grad,
@@ -22,6 +38,9 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
   using S = Simd<T>;
   with_vectors<T>(sums.lanes, [&]<int kVectors>() {
     with_chunks(sums.chunks, [&]<int kChunks>() {
+      const WordSums<T, kVectors, kChunks> words(sums, w);
+      const PoolShape shape = tile.shape;
+      const int64_t length = tile.length;
       const T* row = grad;
       typename S::V sum[kVectors];
       for (int v = 0; v < kVectors; ++v) sum[v] = S::set(0);
@@ -34,13 +53,13 @@ void scatter_positions_of(const Tables<T>& sums, const Words& w, const PoolTile&
           g[v] = S::load(row + v * S::kWidth);
           sum[v] = S::add(sum[v], S::select(S::equal(where[v], none), S::set(0), g[v]));
         }
-        const int64_t start = j * tile.shape.stride - tile.shape.padding;
-        const int64_t begin = upper(start, 0), end = lower(start + tile.shape.size, tile.length);
+        const int64_t start = j * shape.stride - shape.padding;
+        const int64_t begin = upper(start, 0), end = lower(start + shape.size, length);
         auto here = S::set_index(begin - start);
         for (int64_t t = begin; t < end; ++t, here = S::next(here)) {
           typename S::V z[kVectors];
           for (int v = 0; v < kVectors; ++v) z[v] = S::select(S::equal(where[v], here), g[v], S::set(0));
-          add_to_words<T, kVectors, kChunks>(sums, w, t, z);
+          words.add(t, z);
         }
       }
       add_lanes<T, kVectors>(sum, total);
@@ -244,11 +263,12 @@ void scatter_rows(const Tables<T>& sums, const Words& w, int64_t begin, int64_t 
   using S = Simd<T>;
   with_vectors<T>(sums.lanes, [&]<int kVectors>() {
     with_chunks(sums.chunks, [&]<int kChunks>() {
+      const WordSums<T, kVectors, kChunks> words(sums, w);
       const RowSource<T, kVectors> source{rows, begin};
       typename S::V z[kVectors];
       for (int64_t t = begin; t < end; ++t) {
         source.load(t, z);
-        add_to_words<T, kVectors, kChunks>(sums, w, t, z);
+        words.add(t, z);
       }
     });
   });

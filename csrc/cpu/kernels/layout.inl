@@ -35,31 +35,38 @@ inline __mmask16 first_bits(int64_t n) {
   return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
-// Tiles of 16 x 16. The last one of more than 16 rows begins early enough to be whole: masked stores that
-// cross cache lines cost more than writing a few rows twice.
-inline int64_t tile_start(int64_t row, int64_t rows) {
-  return rows >= 16 ? lower(row, rows - 16) : row;
+// Tiles of 16 x 16. The last one of more than 16 rows, or columns, begins early enough to be whole: masked
+// stores that cross cache lines cost more than writing a few values twice.
+inline int64_t tile_start(int64_t at, int64_t count) {
+  return count >= 16 ? lower(at, count - 16) : at;
+}
+
+MK_INLINE void load_tile(const float* src, int64_t stride, __m512 (&tile)[16]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) tile[i] = _mm512_loadu_ps(src + i * stride);
+}
+
+MK_INLINE void store_tile(const __m512 (&tile)[16], float* dst, int64_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(dst + i * stride, tile[i]);
 }
 
 void to_columns(const float* src, int64_t rows, int lanes, int64_t live, float* dst, int64_t dst_stride) {
   for (int64_t at = 0; at < rows; at += 16) {
     const int64_t row = tile_start(at, rows);
-    const __mmask16 mask = first_bits(rows - row);
-    for (int64_t lane = 0; lane < live; lane += 16) {
-      __m512 tile[16];
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) tile[i] = _mm512_loadu_ps(src + (row + i) * lanes + lane);
-      transpose16(tile);
+    for (int64_t first = 0; first < live; first += 16) {
+      const int64_t lane = tile_start(first, live), tall = rows - row, wide = live - lane;
       float* out = dst + lane * dst_stride + row;
-      const int64_t wide = live - lane;
-      if (mask == 0xffff) {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i)
-          if (i < wide) _mm512_storeu_ps(out + i * dst_stride, tile[i]);
+      __m512 tile[16];
+      load_tile(src + row * lanes + lane, lanes, tile);
+      transpose16(tile);
+      if (tall >= 16 && wide >= 16) {
+        store_tile(tile, out, dst_stride);
       } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i)
-          if (i < wide) _mm512_mask_storeu_ps(out + i * dst_stride, mask, tile[i]);
+        float columns[16 * 16];
+        store_tile(tile, columns, 16);
+        for (int64_t i = 0; i < lower(wide, 16); ++i)
+          _mm512_mask_storeu_ps(out + i * dst_stride, first_bits(tall), _mm512_loadu_ps(columns + i * 16));
       }
     }
   }
