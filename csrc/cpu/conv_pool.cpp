@@ -132,7 +132,7 @@ void scatter_by_window(const ConvPoolGradParams<T>& p, const PoolTiling& tiling,
   const int64_t together = std::max<int64_t>(1, 2048 / std::max(tiling.windows, tiling.positions));
   const bool wide = kept_is_wide(p.pool);
   parallel_for(p.threads, blocks.count() * groups, [&](int64_t begin, int64_t end) {
-    const auto bits = allocate<uint8_t>(together * 2 * half);
+    const auto bits = allocate<uint8_t>(together * 2 * half + kBitSlack);
     const int64_t spacing = (tiling.windows + kBitPadding - 1) / kBitPadding * kBitPadding;
     const auto value = allocate<T>(together * tiling.windows + kBitPadding);
     const auto place = allocate<uint32_t>(together * tiling.windows + kBitPadding);

@@ -77,6 +77,7 @@ struct LanesAbove {
   int32_t position;
 };
 
+inline constexpr int64_t kBitSlack = 32;
 inline constexpr int kBitPadding = 16;  // features, and windows in scratch, are padded to the widest vector
 
 // Room for one filter's gradients and their places over all tiles (and kBitPadding more), and for the kept
@@ -141,7 +142,8 @@ struct Kernels {
   void (*scatter_positions)(const Tables<T>& sums, const Words& words, const PoolTile& tile, const T* grad,
                             bool wide, const void* kept, double* total);
   // The bits of letters [first, first + count): letter i is nibble i - first, 1 << code, or 0 for N. `odd`
-  // begins one letter later, so that every letter begins a byte in one of the two. count is even.
+  // begins one letter later, so that every letter begins a byte in one of the two. count is even. First `even`
+  // is written, then `odd`, each with up to kBitSlack bytes of no meaning behind it.
   void (*one_hot_bits)(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
                        uint8_t* odd);
   // Adds each pooled gradient to the letters of the window it was kept from: sums (filters, features),
@@ -155,14 +157,21 @@ struct Kernels {
   void (*fold)(const Tables<T>& sums, int64_t live, int64_t width, double* out);
 };
 
+inline constexpr int64_t kProductPadding = 16;
 struct CountKernels {
   // One bit a letter in each of four planes; words = ceil(length / 64) are written whole.
   void (*bit_planes)(const uint8_t* codes, int64_t length, uint64_t* const planes[4]);
   // counts[lag * 16 + a * 4 + b] += bits i with plane a at i and plane b at i + lag, for `words` words.
   // Planes are readable for lags / 64 + 9 words more, all zero.
   void (*pair_counts)(const uint64_t* const planes[4], int64_t words, int64_t lags, int64_t* counts);
-  // out (rows, size) = x (rows, size) times c (size, size).
-  void (*multiply)(const double* x, const double* c, int64_t rows, int64_t size, double* out);
+  // Covariance (size, stride) of one-hot windows from how many of them hold each two letters, and behind each
+  // row how frequent its letter is: x times all this has the mean behind it.
+  void (*covariance)(const int64_t* gram, int64_t size, int64_t stride, double windows, double* frequency,
+                     double* out);
+  // out (rows, stride) = x (rows, stride) times c (size, stride), and each row's product with x. The stride is
+  // a multiple of kProductPadding, x zero past `size`.
+  void (*multiply)(const double* x, const double* c, int64_t rows, int64_t size, int64_t stride, double* out,
+                   double* squares);
 };
 
 // The set in use: the best the processor has, or the one MOTIFKIT_CPU names (generic, avx2, avx512).

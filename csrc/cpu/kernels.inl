@@ -45,6 +45,6 @@ extern const Kernels<double> double_kernels;
 extern const CountKernels counting_kernels;
 constexpr Kernels<float> float_kernels = make_kernels<float>();
 constexpr Kernels<double> double_kernels = make_kernels<double>();
-constexpr CountKernels counting_kernels = {bit_planes, pair_counts, multiply};
+constexpr CountKernels counting_kernels = {bit_planes, pair_counts, covariance, multiply};
 
 }  // namespace motifkit::cpu::MK_ISA

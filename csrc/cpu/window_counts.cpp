@@ -3,8 +3,6 @@
 // popcounts, then take away the few pairs near the ends that position k never sees.
 #include "ops/window_counts.h"
 
-#include <numeric>
-
 #include "cpu/blocks.h"
 
 namespace motifkit::cpu {
@@ -127,28 +125,26 @@ void window_counts(const WindowCountsParams& p) {
 
 template <typename T>
 void batch_statistics(const BatchStatisticsParams<T>& p) {
-  const int64_t size = p.features;
-  const double windows = static_cast<double>(p.windows);
-  const auto frequency = allocate<double>(size);
-  const auto covariance = allocate<double>(size * size);
-  const auto weight = allocate<double>(p.filters * size);
-  for (int64_t i = 0; i < p.filters * size; ++i) weight[i] = static_cast<double>(p.weight[i]);
-  for (int64_t i = 0; i < size; ++i) frequency[i] = static_cast<double>(p.gram[i * size + i]) / windows;
-  for (int64_t i = 0; i < size; ++i)
-    for (int64_t j = 0; j < size; ++j)
-      covariance[i * size + j] =
-          static_cast<double>(p.gram[i * size + j]) / windows - frequency[i] * frequency[j];
+  const auto& k = count_kernels();
+  const int64_t size = p.features, stride = (size + kProductPadding) / kProductPadding * kProductPadding;
+  const auto frequency = allocate<double>(size), covariance = allocate<double>(size * stride);
+  k.covariance(p.gram, size, stride, static_cast<double>(p.windows), frequency.get(), covariance.get());
   parallel_for(p.filters * size * size > 1000000 ? p.threads : 1, p.filters, [&](int64_t begin, int64_t end) {
-    count_kernels().multiply(weight.get() + begin * size, covariance.get(), end - begin, size,
-                             p.weight_cov + begin * size);
-    for (int64_t f = begin; f < end; ++f) {
-      const double *w = weight.get() + f * size, *wc = p.weight_cov + f * size;
-      const double mean = std::inner_product(w, w + size, frequency.get(), 0.0);
-      const double product = std::inner_product(w, w + size, wc, 0.0);
-      const double variance = product < 0 ? 0 : product;  // a constant filter; NaN stays NaN
-      p.mean[f] = static_cast<T>(mean);
-      p.variance[f] = static_cast<T>(variance);
-      p.running.move(f, mean, variance, p.windows);
+    const int64_t filters = end - begin;
+    const auto weight = allocate<double>(filters * stride), products = allocate<double>(filters * stride);
+    const auto variance = allocate<double>(filters);
+    for (int64_t f = 0; f < filters; ++f) {
+      std::copy_n(p.weight + (begin + f) * size, size, weight.get() + f * stride);
+      std::fill_n(weight.get() + f * stride + size, stride - size, 0.0);
+    }
+    k.multiply(weight.get(), covariance.get(), filters, size, stride, products.get(), variance.get());
+    for (int64_t f = 0; f < filters; ++f) {
+      const double *row = products.get() + f * stride, mean = row[size];
+      const double variance_f = variance[f] < 0 ? 0 : variance[f];  // a constant filter; NaN stays NaN
+      std::copy_n(row, size, p.weight_cov + (begin + f) * size);
+      p.mean[begin + f] = static_cast<T>(mean);
+      p.variance[begin + f] = static_cast<T>(variance_f);
+      p.running.move(begin + f, mean, variance_f, p.windows);
     }
   });
 }

@@ -49,15 +49,55 @@ void pair_counts(const uint64_t* const planes[4], int64_t words, int64_t lags, i
     }
 }
 
-void multiply(const double* x, const double* c, int64_t rows, int64_t size, double* out) {
-  for (int64_t row = 0; row < rows; ++row) {
-    double* sums = out + row * size;
-    for (int64_t j = 0; j < size; ++j) sums[j] = 0;
-    for (int64_t i = 0; i < size; i += 4) {  // size is a multiple of four
-      const double* w = x + row * size + i;
-      const double *c0 = c + i * size, *c1 = c0 + size, *c2 = c1 + size, *c3 = c2 + size;
-      for (int64_t j = 0; j < size; ++j)
-        sums[j] += w[0] * c0[j] + w[1] * c1[j] + (w[2] * c2[j] + w[3] * c3[j]);
-    }
+void covariance(const int64_t* gram, int64_t size, int64_t stride, double windows, double* frequency,
+                double* out) {
+  for (int64_t i = 0; i < size; ++i) frequency[i] = static_cast<double>(gram[i * size + i]) / windows;
+  for (int64_t i = 0; i < size; ++i) {
+    double* row = out + i * stride;
+    for (int64_t j = 0; j < size; ++j)
+      row[j] = static_cast<double>(gram[i * size + j]) / windows - frequency[i] * frequency[j];
+    row[size] = frequency[i];
+    for (int64_t j = size + 1; j < stride; ++j) row[j] = 0;
   }
+}
+
+// kRows rows at a time, so that each number of c is read once for all of them.
+template <int kRows>
+MK_INLINE void multiply_rows(const double* x, const double* c, int64_t size, int64_t stride, double* out,
+                             double* squares) {
+  using S = Simd<double>;
+  constexpr int kTogether = kProductPadding / S::kWidth >= 2 ? 2 : 1;
+  typename S::V square[kRows];
+  for (auto& s : square) s = S::set(0);
+  for (int64_t j = 0; j < stride; j += kTogether * S::kWidth) {
+    typename S::V sum[kRows][kTogether];
+    for (auto& row : sum)
+      for (auto& s : row) s = S::set(0);
+    for (int64_t i = 0; i < size; ++i)
+      for (int v = 0; v < kTogether; ++v) {
+        const auto column = S::load(c + i * stride + j + v * S::kWidth);
+        for (int r = 0; r < kRows; ++r) sum[r][v] = S::add(sum[r][v], S::mul(S::set(x[r * stride + i]), column));
+      }
+    for (int r = 0; r < kRows; ++r)
+      for (int v = 0; v < kTogether; ++v) {
+        const int64_t at = r * stride + j + v * S::kWidth;
+        square[r] = S::add(square[r], S::mul(sum[r][v], S::load(x + at)));
+        S::store(out + at, sum[r][v]);
+      }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    double lanes[S::kWidth];
+    S::store(lanes, square[r]);
+    squares[r] = 0;
+    for (const double lane : lanes) squares[r] += lane;
+  }
+}
+
+void multiply(const double* x, const double* c, int64_t rows, int64_t size, int64_t stride, double* out,
+              double* squares) {
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4)
+    multiply_rows<4>(x + row * stride, c, size, stride, out + row * stride, squares + row);
+  for (; row < rows; ++row)
+    multiply_rows<1>(x + row * stride, c, size, stride, out + row * stride, squares + row);
 }

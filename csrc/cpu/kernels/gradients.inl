@@ -76,6 +76,29 @@ void scatter_positions(const Tables<T>& sums, const Words& w, const PoolTile& ti
     scatter_positions_of(sums, w, tile, grad, static_cast<const uint8_t*>(kept), total);
 }
 
+#if MK_VECTOR_BYTES == 64
+inline __mmask64 first_64(int64_t n) {
+  return n >= 64 ? ~0ull : n <= 0 ? 0 : (1ull << n) - 1;
+}
+
+// The bits of 64 letters from `first` on, two letters a byte.
+inline __m256i nibble_pairs(const uint8_t* codes, int64_t length, int64_t first) {
+  const __mmask64 inside = first_64(length - first) & ~first_64(-first);
+  const __m512i letters = _mm512_mask_loadu_epi8(_mm512_set1_epi8(4), inside, codes + first);
+  const __m512i bits = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_setr_epi32(0x08040201, 0, 0, 0)),
+                                           _mm512_min_epu8(letters, _mm512_set1_epi8(4)));
+  return _mm512_cvtepi16_epi8(_mm512_maddubs_epi16(bits, _mm512_set1_epi16(0x1001)));
+}
+
+void one_hot_bits(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
+                  uint8_t* odd) {
+  for (int64_t late = 0; late < 2; ++late) {
+    uint8_t* to = late ? odd : even;
+    for (int64_t i = 0; i < count; i += 64, to += 32)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), nibble_pairs(codes, length, first + i + late));
+  }
+}
+#else
 void one_hot_bits(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
                   uint8_t* odd) {
   constexpr int64_t kPiece = 512;
@@ -94,6 +117,7 @@ void one_hot_bits(const uint8_t* codes, int64_t length, int64_t first, int64_t c
     }
   }
 }
+#endif
 
 // sums[..] += value[i] under the bits at place[i], for kVectors vectors from bit `first` of each; n values.
 template <typename T, int kVectors>
