@@ -29,6 +29,27 @@ def test_integer_weights_agree_bit_for_bit(device, generator, batch, length, fil
     assert torch.equal(ours, reference.onehot_conv1d(codes, weight, bias, padding))
 
 
+@pytest.mark.parametrize(
+    ("batch", "length", "filters", "width", "padding"),
+    [(2, 20_011, 35, 19, "same"), (1, 120_000, 9, 7, "valid"), (700, 54, 30, 2, 3), (90_000, 7, 2, 1, 0)],
+)
+def test_outputs_that_no_cache_holds(
+    instruction_set, generator, monkeypatch, batch, length, filters, width, padding
+):
+    """Written another way: along rows, past the caches."""
+    codes = random_codes(batch, length, generator)
+    weight = integer_weight(filters, width, generator)
+    weight[1] = torch.nan
+    bias = torch.arange(filters, dtype=torch.float32)
+    ours = mk.ops.onehot_conv1d(codes, weight, bias, padding)
+    theirs = reference.onehot_conv1d(codes, weight, bias, padding)
+    assert ours.nbytes > 4 << 20 and ours[:, 1].isnan().all()
+    assert torch.equal(ours[:, 0], theirs[:, 0]) and torch.equal(ours[:, 2:], theirs[:, 2:])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    again = mk.ops.onehot_conv1d(codes, weight, bias, padding)
+    assert torch.equal(again.nan_to_num(), ours.nan_to_num())
+
+
 def test_random_weights_stay_within_the_rounding_of_their_sums(device, generator):
     codes = random_codes(4, 200, generator, device=device)
     weight = torch.randn(30, 4, 19, generator=generator).to(device)

@@ -102,6 +102,12 @@ inline int64_t rows_to_turn(int64_t rows) {
   return (rows + 15) / 16 * 16;
 }
 
+// Whether an output is better written past the caches: the second level does not hold it.
+template <typename T>
+bool past_caches(int64_t values) {
+  return values * static_cast<int64_t>(sizeof(T)) >= int64_t{4} << 20;
+}
+
 // Writes a block's rows (rows, lanes) as columns of an output (.., live, row_length). A large output is
 // turned in scratch and written line after line: column by column every line would be fetched first, from
 // memory.
@@ -109,7 +115,7 @@ template <typename T>
 class ColumnWriter {
  public:
   ColumnWriter(int64_t out_values, int64_t row_length, int64_t most_rows)
-      : row_length_(row_length), large_(out_values * static_cast<int64_t>(sizeof(T)) >= kLarge) {
+      : row_length_(row_length), large_(past_caches<T>(out_values)) {
     if (large_) scratch_ = allocate<T>(most_rows * kBlockLanes);
   }
   void write(const T* rows, int64_t count, int lanes, int64_t live, T* out) const {
@@ -122,7 +128,6 @@ class ColumnWriter {
   }
 
  private:
-  static constexpr int64_t kLarge = int64_t{4} << 20;  // more than the second-level cache holds
   int64_t row_length_;
   bool large_;
   Buffer<T> scratch_;

@@ -89,6 +89,12 @@ struct ScatterScratch {
   void* kept;
 };
 
+// A pair's table, in whole vectors; and how many words a tile of convolve_pairs reads.
+inline constexpr int64_t kPairRows = 32;
+inline constexpr int64_t room_for_pairs(int64_t positions, int64_t pairs) {
+  return positions + 2 * pairs + 48;
+}
+
 template <typename T>
 struct Kernels {
   // offsets[i] = row_bytes * (word of `chunk` letters at first + i), for i in [0, count); letters outside [0,
@@ -108,6 +114,13 @@ struct Kernels {
   // Convolution at positions [begin, end), (positions, lanes), plus bias[lane].
   void (*convolve)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, const T* bias,
                    T* out);
+  // The same for the rows of `live` filters in an output, each `length` long, from tables of pairs of letters
+  // (live, pairs, kPairRows), pairs even; null where no instruction permutes enough. Writes the cache lines
+  // that begin in [begin, end), past the caches where they are whole, and what stands before the first.
+  // words[i] is the pair at the first letter of window begin + i, room_for_pairs() of them; copies has 16
+  // times that room, 64-byte aligned. begin is a multiple of 16.
+  void (*convolve_pairs)(const T* tables, int64_t pairs, int64_t live, const uint32_t* words, int32_t* copies,
+                         int64_t begin, int64_t end, int64_t length, const T* bias, T* out);
   // Raises best[lane] and position[lane] over [begin, end). `fresh` starts anew at `begin`.
   void (*best)(const Tables<T>& tables, const Words& words, int64_t begin, int64_t end, bool fresh, T* best,
                int32_t* position);
@@ -142,8 +155,8 @@ struct Kernels {
   void (*scatter_positions)(const Tables<T>& sums, const Words& words, const PoolTile& tile, const T* grad,
                             bool wide, const void* kept, double* total);
   // The bits of letters [first, first + count): letter i is nibble i - first, 1 << code, or 0 for N. `odd`
-  // begins one letter later, so that every letter begins a byte in one of the two. count is even. First `even`
-  // is written, then `odd`, each with up to kBitSlack bytes of no meaning behind it.
+  // begins one letter later, so that every letter begins a byte in one of the two. count is even. First
+  // `even` is written, then `odd`, each with up to kBitSlack bytes of no meaning behind it.
   void (*one_hot_bits)(const uint8_t* codes, int64_t length, int64_t first, int64_t count, uint8_t* even,
                        uint8_t* odd);
   // Adds each pooled gradient to the letters of the window it was kept from: sums (filters, features),
@@ -168,8 +181,8 @@ struct CountKernels {
   // row how frequent its letter is: x times all this has the mean behind it.
   void (*covariance)(const int64_t* gram, int64_t size, int64_t stride, double windows, double* frequency,
                      double* out);
-  // out (rows, stride) = x (rows, stride) times c (size, stride), and each row's product with x. The stride is
-  // a multiple of kProductPadding, x zero past `size`.
+  // out (rows, stride) = x (rows, stride) times c (size, stride), and each row's product with x. The stride
+  // is a multiple of kProductPadding, x zero past `size`.
   void (*multiply)(const double* x, const double* c, int64_t rows, int64_t size, int64_t stride, double* out,
                    double* squares);
 };

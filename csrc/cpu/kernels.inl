@@ -24,20 +24,46 @@ inline int64_t upper(int64_t a, int64_t b) {
 #include "cpu/kernels/words.inl"
 #include "cpu/kernels/sources.inl"
 #include "cpu/kernels/pooling.inl"
-#include "cpu/kernels/scanning.inl"
 #include "cpu/kernels/layout.inl"
+#include "cpu/kernels/scanning.inl"
 #include "cpu/kernels/gradients.inl"
 #include "cpu/kernels/counts.inl"
 // clang-format on
+
+// The convolution by pairs, where there is one.
+template <typename T>
+constexpr auto pairs() -> decltype(Kernels<T>::convolve_pairs) {
+#if MK_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) return convolve_pairs;
+#endif
+  return nullptr;
+}
 
 }  // namespace
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {words,           tables<T>, pool_tables<T>, pool_rows<T>,         convolve<T>,  best<T>,
-          look_up<T>,      hits<T>,   above<T>,       scatter_above<T>,     summarise<T>, to_columns,
-          to_rows,         stream<T>, sum_rows<T>,    scatter_positions<T>, one_hot_bits, scatter_windows<T>,
-          scatter_rows<T>, fold<T>};
+  return {words,
+          tables<T>,
+          pool_tables<T>,
+          pool_rows<T>,
+          convolve<T>,
+          pairs<T>(),
+          best<T>,
+          look_up<T>,
+          hits<T>,
+          above<T>,
+          scatter_above<T>,
+          summarise<T>,
+          to_columns,
+          to_rows,
+          stream<T>,
+          sum_rows<T>,
+          scatter_positions<T>,
+          one_hot_bits,
+          scatter_windows<T>,
+          scatter_rows<T>,
+          fold<T>};
 }
 
 extern const Kernels<float> float_kernels;

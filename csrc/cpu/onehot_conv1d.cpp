@@ -16,11 +16,74 @@ struct Tiling {
   int64_t length, tiles;
 };
 
+// Tables of pairs of letters, filter by filter: (live, pairs, kPairRows).
+template <typename T>
+class PairTables {
+ public:
+  explicit PairTables(int64_t width)
+      : width_(width),
+        count_((width + 3) / 4 * 2),
+        rows_(width, 2),
+        tables_(allocate<T>(kBlockLanes * size())) {}
+  int64_t count() const { return count_; }
+  const T* get() const { return tables_.get(); }
+
+  void build(const T* weight, int64_t live, int lanes) {
+    T ones[kBlockLanes];
+    std::fill_n(ones, kBlockLanes, T(1));
+    rows_.build(weight, live, lanes, width_, 0, ones);
+    std::fill_n(tables_.get(), live * size(), T(0));
+    for (int pair = 0; pair < rows_.get().chunks; ++pair)
+      kernels<T>().to_columns(rows_.get().rows + pair * kWords * kWords * lanes, kWords * kWords, lanes, live,
+                              tables_.get() + pair * kPairRows, size());
+  }
+
+ private:
+  int64_t size() const { return count_ * kPairRows; }
+  int64_t width_, count_;
+  BlockTables<T> rows_;
+  Buffer<T> tables_;
+};
+
+// Each filter's row of the output at once, where the processor looks up by permutation. The look-ups cost
+// half as much again, but there is nothing to turn: it pays where turned rows would go through a second copy.
+template <typename T>
+void convolve_by_pairs(const OneHotConvParams<T>& p) {
+  const auto& k = kernels<T>();
+  const Blocks blocks(p.conv.filters);
+  const Tiling tiling(p.conv);
+  const int64_t units = p.conv.batch * tiling.tiles;
+  expect_writes(p.out, p.conv.batch * p.conv.filters * tiling.length * sizeof(T));
+  parallel_for(p.threads, blocks.count() * units, [&](int64_t begin, int64_t end) {
+    PairTables<T> tables(p.conv.width);
+    const int64_t room = room_for_pairs(kPositions, tables.count());
+    const auto letters = allocate<uint8_t>(room + 1);
+    const auto words = allocate<uint32_t>(room);
+    const auto copies = allocate<int32_t>(16 * room);
+    for (int64_t unit = begin; unit < end;) {
+      const int64_t block = unit / units, first = blocks.first(block), live = blocks.live(block);
+      T bias[kBlockLanes] = {};
+      if (p.bias != nullptr) std::copy_n(p.bias + first, live, bias);
+      tables.build(p.weight + first * 4 * p.conv.width, live, blocks.lanes(block));
+      for (; unit < std::min(end, (block + 1) * units); ++unit) {
+        const int64_t sequence = unit % units / tiling.tiles;
+        const int64_t from = tiling.begin(unit % tiling.tiles), to = tiling.end(unit % tiling.tiles);
+        k.words(p.codes + sequence * p.codes_stride, p.conv.length, from - p.conv.pad_left,
+                room_for_pairs(to - from, tables.count()), 2, 1, letters.get(), words.get());
+        k.convolve_pairs(tables.get(), tables.count(), live, words.get(), copies.get(), from, to,
+                         tiling.length, bias, p.out + (sequence * p.conv.filters + first) * tiling.length);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 template <typename T>
 void onehot_conv1d(const OneHotConvParams<T>& p) {
   const auto& k = kernels<T>();
+  if (k.convolve_pairs != nullptr && past_caches<T>(p.conv.batch * p.conv.filters * p.conv.out_length()))
+    return convolve_by_pairs(p);
   const Blocks blocks(p.conv.filters);
   const Tiling tiling(p.conv);
   const int64_t units = p.conv.batch * tiling.tiles;

@@ -76,7 +76,8 @@ MK_INLINE void multiply_rows(const double* x, const double* c, int64_t size, int
     for (int64_t i = 0; i < size; ++i)
       for (int v = 0; v < kTogether; ++v) {
         const auto column = S::load(c + i * stride + j + v * S::kWidth);
-        for (int r = 0; r < kRows; ++r) sum[r][v] = S::add(sum[r][v], S::mul(S::set(x[r * stride + i]), column));
+        for (int r = 0; r < kRows; ++r)
+          sum[r][v] = S::add(sum[r][v], S::mul(S::set(x[r * stride + i]), column));
       }
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kTogether; ++v) {

@@ -17,6 +17,73 @@ void convolve(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, co
   });
 }
 
+#if MK_VECTOR_BYTES == 64
+// Windows of one tile, 16 to a vector: a permutation looks up a pair of letters of each, so that rows of the
+// output come out as they are wanted.
+struct PairScan {
+  const float* tables;    // (filters, pairs, kPairRows)
+  int64_t pairs;          // even
+  const int32_t* copies;  // of the words, each beginning one word later, so that all loads are aligned
+  int64_t spacing;        // of the copies
+
+  // kVectors vectors of windows, the first from word `at` on.
+  template <int kVectors>
+  MK_INLINE void run(int64_t filter, float bias, int64_t at, __m512 (&sum)[kVectors]) const {
+    const float* table = tables + filter * pairs * kPairRows;
+    for (auto& s : sum) s = _mm512_set1_ps(bias);
+    auto word = static_cast<uint64_t>(at);
+    for (int64_t pair = 0; pair < pairs; pair += 2, word += 4, table += 2 * kPairRows) {
+      const __m512 low0 = _mm512_loadu_ps(table), high0 = _mm512_loadu_ps(table + 16);
+      const __m512 low1 = _mm512_loadu_ps(table + 32), high1 = _mm512_loadu_ps(table + 48);
+      const int32_t* first = copies + word % 16 * spacing + word / 16 * 16;
+      const int32_t* second = copies + (word + 2) % 16 * spacing + (word + 2) / 16 * 16;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v)
+        sum[v] += _mm512_permutex2var_ps(low0, _mm512_load_si512(first + v * 16), high0) +
+                  _mm512_permutex2var_ps(low1, _mm512_load_si512(second + v * 16), high1);
+    }
+  }
+};
+
+void convolve_pairs(const float* tables, int64_t pairs, int64_t live, const uint32_t* words, int32_t* copies,
+                    int64_t begin, int64_t end, int64_t length, const float* bias, float* out) {
+  const int64_t needed = end - begin + 15 + 2 * pairs, spacing = (needed + 15) / 16 * 16;
+  // Letters from a row's beginning to its first whole cache line.
+  const auto phase = [&](int64_t filter) {
+    return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(out + filter * length) % 64 / sizeof(float));
+  };
+  const bool odd = length % 2 != 0 || phase(0) % 2 != 0;  // some row begins on an odd copy
+  for (int64_t s = 0; s < 16; s += odd ? 1 : 2)
+    for (int64_t i = 0; s + i < needed; i += 16)
+      _mm512_store_si512(copies + s * spacing + i, _mm512_loadu_si512(words + s + i));
+  const PairScan scan{tables, pairs, copies, spacing};
+  for (int64_t f = 0; f < live; ++f) {
+    float* row = out + f * length;
+    const auto part = [&](int64_t t, int64_t count) {
+      __m512 z[1];
+      float values[16];
+      scan.run(f, bias[f], t - begin, z);
+      _mm512_storeu_ps(values, z[0]);
+      for (int64_t i = 0; i < count; ++i) row[t + i] = values[i];
+    };
+    int64_t t = begin + phase(f);
+    const auto whole = [&]<int kVectors>() {
+      for (; t + (kVectors - 1) * 16 < end && t + kVectors * 16 <= length; t += kVectors * 16) {
+        __m512 z[kVectors];
+        scan.run(f, bias[f], t - begin, z);
+        for (int v = 0; v < kVectors; ++v) _mm512_stream_ps(row + t + v * 16, z[v]);
+      }
+    };
+    if (begin == 0) part(0, lower(phase(f), length));
+    whole.template operator()<8>();
+    whole.template operator()<4>();
+    whole.template operator()<2>();
+    whole.template operator()<1>();
+    if (t < end && t < length) part(t, length - t);
+  }
+}
+#endif
+
 template <typename T>
 void best(const Tables<T>& t, const Words& w, int64_t begin, int64_t end, bool fresh, T* value,
           int32_t* position) {
