@@ -164,6 +164,9 @@ struct Kernels {
   void (*scatter_windows)(const ScatterTile* tiles, int64_t count, const ScatterShape& shape, const T* grad,
                           const void* kept, const uint8_t* bits, const ScatterScratch<T>& scratch, T* sums,
                           double* total);
+  // Adds value[i] to `sums` under the bits at place[i], n times; features as of scatter_windows.
+  void (*add_windows)(const uint8_t* bits, const T* value, const uint32_t* place, int64_t n, int64_t features,
+                      T* sums);
   // Adds a gradient for every position, rows (end - begin, lanes).
   void (*scatter_rows)(const Tables<T>& sums, const Words& words, int64_t begin, int64_t end, const T* rows);
   // Folds the word sums into out[lane * out_stride + letter * width + column], adding. Spoils the sums.

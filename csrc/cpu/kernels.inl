@@ -62,6 +62,7 @@ constexpr Kernels<T> make_kernels() {
           scatter_positions<T>,
           one_hot_bits,
           scatter_windows<T>,
+          add_listed<T>,
           scatter_rows<T>,
           fold<T>};
 }

@@ -82,10 +82,14 @@ struct Simd {
   }
   // a + b in the lanes whose bits, from bit `shift` of *bits on, are set.
   MK_INLINE static V add_where(V a, const uint8_t* bits, int shift, V b) {
+#if MK_VECTOR_BYTES == 64
+    return _mm512_mask_add_pd(a, static_cast<__mmask8>(*bits >> shift), a, b);  // float has its own
+#else
     I bit;
     for (int i = 0; i < kWidth; ++i) bit[i] = 1 << i;
     const M set = (set_index(*bits >> shift) & bit) != 0;
     return a + (set ? b : V{});
+#endif
   }
 };
 

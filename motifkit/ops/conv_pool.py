@@ -321,7 +321,7 @@ def _backward(
     grad, kept, codes, weight, bias, norm_weight, mean, variance, weight_cov, gram, windows, eps, left,
     right, size, stride, padding,
 ):  # fmt: skip
-    """Gradients of weight, bias, norm_weight and norm_bias, in that order."""
+    """Gradients of weight, and (3, filters) of bias, norm_weight and norm_bias."""
     grad = grad.contiguous()
     grad_weight = torch.empty_like(weight)
     grads = weight.new_empty(3, weight.shape[0])
@@ -333,7 +333,7 @@ def _backward(
         address(weight_cov), address(gram), grad_weight.data_ptr(), grads.data_ptr(),
         *_geometry(codes, weight, left, right, size, stride, padding), torch.get_num_threads(),
     )  # fmt: skip
-    return grad_weight, *grads.unbind()
+    return grad_weight, grads
 
 
 def _save(ctx, inputs, output):
@@ -365,13 +365,19 @@ class _ConvPool(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        weight, *others = _backward(
-            grad, ctx.kept, *ctx.saved_tensors, *ctx.statistics, ctx.weight_cov, ctx.gram, *ctx.scalars
-        )
-        others = [value if given else None for value, given in zip(others, ctx.given, strict=True)]
-        return None, None, None, weight, *others
+        return (_gradients_once if torch.is_grad_enabled() else _gradients)(ctx, grad)
+
+
+def _gradients(ctx, grad):
+    weight, others = _backward(
+        grad, ctx.kept, *ctx.saved_tensors, *ctx.statistics, ctx.weight_cov, ctx.gram, *ctx.scalars
+    )
+    return None, None, None, weight, *(others[i] if given else None for i, given in enumerate(ctx.given))
+
+
+# Refuses to be differentiated again. To be ready for that costs time: asked for only where it may happen.
+_gradients_once = torch.autograd.function.once_differentiable(_gradients)
 
 
 def _registered_backward(ctx, grad, *_):
@@ -405,7 +411,7 @@ def _fake_backward(grad, kept, codes, weight, *_):
 
 
 def _separate_gradients(*arguments):
-    grad_weight, *rest = _backward(*arguments)
+    grad_weight, rest = _backward(*arguments)
     return grad_weight, *(x.clone() for x in rest)  # the outputs of an op must not share memory
 
 
