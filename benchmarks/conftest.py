@@ -26,22 +26,43 @@ def one_thread():
 
 @pytest.fixture
 def measure(benchmark, request):
-    """measure(call, positions=..., ...): the median of several rounds, and how much work a call is.
+    """measure(calls, contender, positions=..., ...): the median of several rounds, and the work of a call.
 
-    The answers have been checked by then, so a slow call is warm; a fast one is called until it is. A call
-    that takes long gets fewer rounds, and under --quick a single one if it takes a second.
+    `calls` are the contenders', ours under "motifkit". A rival's rounds alternate with rounds of ours, and
+    `ratio` is the median of their quotients: what slows the machine for a while slows both. The answers have
+    been checked by then, so a slow call is warm; a fast one is called until it is. A call that takes long
+    gets fewer rounds, and under --quick a single one if it takes a second.
     """
     quick = request.config.getoption("--quick")
 
-    def run(call, **work):
+    def run(calls, contender, **work):
+        call, rival = calls[contender], contender != "motifkit"
         seconds = timed(call)
         if seconds < 1:
             seconds = timed(call)
         rounds = int(np.clip((0.6 if quick else 4.0) / seconds, 1 if quick and seconds > 1 else 3, 200))
+        ours = []
         benchmark.extra_info.update(work)
-        benchmark.pedantic(call, rounds=rounds, warmup_rounds=1 if seconds < 0.1 else 0)
+        benchmark.pedantic(
+            call,
+            setup=(lambda: ours.append(mean_seconds(calls["motifkit"], seconds / 3))) if rival else None,
+            rounds=rounds,
+            warmup_rounds=1 if seconds < 0.1 else 0,
+        )
+        if rival:
+            theirs = benchmark.stats.stats.data
+            benchmark.extra_info["ratio"] = float(np.median(np.divide(theirs, ours[-len(theirs) :])))
 
     return run
+
+
+def mean_seconds(call, budget: float) -> float:
+    """Seconds a call, of as many calls in a row as fit `budget` seconds, one at least."""
+    start, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - start < budget:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls
 
 
 def timed(call) -> float:

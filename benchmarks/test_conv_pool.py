@@ -42,7 +42,7 @@ def test_conv_pool(measure, benchmark, request, floor, shape, mode, contender):
         work = block.work()
         if mode == "forward":
             work["floor_ms"] = floor(shape[2], shape[3]) * work["positions"] * 1e3
-        measure(ours, **work)
+        measure({contender: ours}, contender, **work)
         return
     op = reference.conv_pool
     if contender != "eager":
@@ -50,4 +50,4 @@ def test_conv_pool(measure, benchmark, request, floor, shape, mode, contender):
         op = torch.compile(op, mode="max-autotune" if contender == "autotuned" else None)
     rival = block.call(op, mk.one_hot(block.codes))
     check(ours, rival)
-    measure(rival, **block.work())
+    measure({"motifkit": ours, contender: rival}, contender, **block.work())

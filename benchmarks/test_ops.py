@@ -26,7 +26,7 @@ def test_onehot_conv1d(measure, benchmark, generator, contender):
         "motifkit": lambda: mk.ops.onehot_conv1d(codes, weight),
         "eager": lambda: F.conv1d(x, weight, padding="same"),
     }
-    measure(calls[contender], positions=100_000, bytes_out=100_000 * 30 * 4)
+    measure(calls, contender, positions=100_000, bytes_out=100_000 * 30 * 4)
 
 
 @pytest.mark.parametrize("contender", ["motifkit", "eager"])
@@ -45,7 +45,7 @@ def test_max_pool1d(measure, benchmark, generator, length, mode, contender):
 
     ours, rival = call(mk.ops.max_pool1d), call(F.max_pool1d)
     torch.testing.assert_close(ours(), rival(), rtol=1e-5, atol=1e-5)
-    measure(ours if contender == "motifkit" else rival, positions=x.numel())
+    measure({"motifkit": ours, "eager": rival}, contender, positions=x.numel())
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def test_scan_of_a_database(measure, benchmark, request, floor, generator, datab
     benchmark.group = f"scan 519 profiles, both strands, {letters // 1_000_000} Mb"
     weight, matrices = database
     codes = torch.randint(0, 4, (1, letters), generator=generator, dtype=torch.uint8)
+    best = lambda: mk.ops.scan(codes, weight, strands="both")  # noqa: E731
     if contender == "motifkit":
         part = codes[:, :200_000]
         dense = F.conv1d(mk.one_hot(part), weight[:8]).amax(2)
@@ -76,8 +77,13 @@ def test_scan_of_a_database(measure, benchmark, request, floor, generator, datab
         widths = sorted(m.shape[1] for m in matrices)
         blocks = [widths[i : i + 32] for i in range(0, len(widths), 32)]
         seconds = sum(2 * floor(32, block[-1]) for block in blocks)
-        best = lambda: mk.ops.scan(codes, weight, strands="both")  # noqa: E731
-        measure(best, positions=letters, bytes_in=letters, floor_ms=seconds * letters * 1e3)
+        measure(
+            {contender: best},
+            contender,
+            positions=letters,
+            bytes_in=letters,
+            floor_ms=seconds * letters * 1e3,
+        )
         return
     lightmotif = pytest.importorskip("lightmotif", reason="lightmotif is not installed")
     striped = lightmotif.stripe(mk.decode(codes)[0])
@@ -90,7 +96,8 @@ def test_scan_of_a_database(measure, benchmark, request, floor, generator, datab
     score = scorers[0].calculate(striped)
     ours = mk.ops.scan(codes, weight[:1]).score.item()
     assert abs(score.max() - ours) < 1e-3
-    measure(lambda: [scorer.calculate(striped).argmax() for scorer in scorers], positions=letters)
+    rival = lambda: [scorer.calculate(striped).argmax() for scorer in scorers]  # noqa: E731
+    measure({"motifkit": best, contender: rival}, contender, positions=letters)
 
 
 def windows_of(x, row, start, width):
@@ -150,4 +157,4 @@ def test_extract_motifs(measure, benchmark, request, generator, floor, sequences
     work = {"positions": codes.numel(), "bytes_in": codes.numel()}
     if contender == "motifkit":
         work["floor_ms"] = floor(30, 19) * codes.numel() * 1e3
-    measure(calls[contender], **work)
+    measure(calls, contender, **work)

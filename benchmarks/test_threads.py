@@ -42,9 +42,13 @@ def test_two_threads(measure, benchmark, what, contender):
     torch.manual_seed(0)
     benchmark.group = f"two threads, {what}"
     call = CALLS[what]()
-    alone = call()
-    torch.set_num_threads(2)
-    assert all(torch.equal(a, b) for a, b in zip(alone, call(), strict=True))
-    if contender == "one thread":
-        torch.set_num_threads(1)
-    measure(call, positions=1)
+
+    def on(threads):
+        def run():
+            torch.set_num_threads(threads)
+            return call()
+
+        return run
+
+    assert all(torch.equal(a, b) for a, b in zip(on(1)(), on(2)(), strict=True))
+    measure({"motifkit": on(2), "one thread": on(1)}, contender, positions=1)
