@@ -54,7 +54,15 @@ struct Case {
     const int64_t width = random.between(1, 23), filters = random.between(1, 70);
     const int64_t length =
         std::max(width, random.between(1, 3) == 1 ? random.between(1, 2600) : random.between(1, 90));
-    const int64_t batch = random.between(1, 4);
+    fill(random, random.between(1, 4), length, filters, width);
+  }
+  // One whose convolutions no cache holds.
+  static Case large(Random& random, int threads) {
+    Case c(random, threads);
+    c.fill(random, 1, random.between(31'000, 31'100), random.between(34, 36), random.between(1, 23));
+    return c;
+  }
+  void fill(Random& random, int64_t batch, int64_t length, int64_t filters, int64_t width) {
     conv = {batch, length, filters, width, random.between(0, width), random.between(0, width)};
     stride = length + random.between(0, 5);
     codes = random.integers<uint8_t>(batch * stride, 0, 4);
@@ -229,42 +237,83 @@ void check_scan(Random& random, const Case& c) {
   expect_equal("scan_hits", c, found, wanted);
 }
 
+// The letters that align_above and align_best count, one window at a time, weighted with their scores.
 template <typename T>
-void check_align_above(Random& random, const Case& c) {
+struct LettersShown {
+  LettersShown(Random& random, const Case& c)
+      : c(c),
+        shown(c.conv.width + random.between(0, 5)),
+        before((shown - c.conv.width) / 2),
+        whole(random.between(0, 1) == 1),
+        known(random.between(0, 1) == 1),
+        threshold(random.integers<T>(c.conv.filters, -3, 9)),
+        counts(c.conv.filters * 4 * shown),
+        total(c.conv.filters),
+        number(c.conv.filters) {}
+
+  void add(int64_t n, int64_t f, int64_t t, T score) {
+    const ConvShape& s = c.conv;
+    const int64_t first = t - s.pad_left - before;
+    bool taken = score > threshold[f] && !(whole && (first < 0 || first + shown > s.length));
+    for (int64_t k = 0; k < shown && known; ++k)
+      taken &= first + k < 0 || first + k >= s.length || c.codes[n * c.stride + first + k] < 4;
+    if (!taken) return;
+    ++number[f];
+    total[f] += score;
+    for (int64_t k = 0; k < shown; ++k) {
+      const int letter = c.letter(n, t, k - before);
+      if (letter < 4) counts[(f * 4 + letter) * shown + k] += score;
+    }
+  }
+
+  const Case& c;
+  int64_t shown, before;
+  bool whole, known;
+  std::vector<T> threshold;
+  std::vector<double> counts, total;
+  std::vector<int64_t> number;
+};
+
+template <typename T>
+void check_align(Random& random, const Case& c) {
   const ConvShape& s = c.conv;
   const auto weight = random.integers<T>(s.filters * 4 * s.width, -4, 4);
-  const auto bias = random.integers<T>(s.filters, -2, 2), threshold = random.integers<T>(s.filters, -3, 9);
+  const auto bias = random.integers<T>(s.filters, -2, 2);
   const auto z = convolution(c, weight, bias);
-  const int64_t shown = s.width + random.between(0, 5), before = (shown - s.width) / 2;
-  const bool whole = random.between(0, 1) == 1, known = random.between(0, 1) == 1;
-  std::vector<double> counts(s.filters * 4 * shown), total(s.filters), wanted(counts.size()), mass(s.filters);
-  std::vector<int64_t> number(s.filters), windows(s.filters);
+  LettersShown<T> above(random, c), best(random, c);
   std::vector<T> largest(s.filters), top(s.filters, -std::numeric_limits<T>::infinity());
   std::vector<double> sum(s.filters), positive(s.filters);
+  std::vector<T> score(s.batch * s.filters);
+  std::vector<int64_t> position(score.size());
+  const std::vector<int8_t> strand(score.size(), 1);
   for (int64_t n = 0; n < s.batch; ++n)
-    for (int64_t f = 0; f < s.filters; ++f)
+    for (int64_t f = 0; f < s.filters; ++f) {
+      const T* row = z.data() + (n * s.filters + f) * s.out_length();
       for (int64_t t = 0; t < s.out_length(); ++t) {
-        const T score = z[(n * s.filters + f) * s.out_length() + t];
-        top[f] = std::max(top[f], score);
-        positive[f] += std::max<T>(score, 0);
-        const int64_t first = t - s.pad_left - before;
-        bool taken = score > threshold[f] && !(whole && (first < 0 || first + shown > s.length));
-        for (int64_t k = 0; k < shown && known; ++k)
-          taken &= first + k < 0 || first + k >= s.length || c.codes[n * c.stride + first + k] < 4;
-        if (!taken) continue;
-        ++windows[f];
-        mass[f] += score;
-        for (int64_t k = 0; k < shown; ++k) {
-          const int letter = c.letter(n, t, k - before);
-          if (letter < 4) wanted[(f * 4 + letter) * shown + k] += score;
-        }
+        top[f] = std::max(top[f], row[t]);
+        positive[f] += std::max<T>(row[t], 0);
+        above.add(n, f, t, row[t]);
       }
-  cpu::align_above<T>({s, c.codes.data(), c.stride, weight.data(), bias.data(), threshold.data(),
-                       Strands::kForward, Weighing::kScore, shown, whole, known, counts.data(), number.data(),
-                       total.data(), c.threads});
-  expect_equal("align_above", c, counts, wanted);
-  expect_equal("align_above windows", c, number, windows);
-  expect_equal("align_above total", c, total, mass);
+      const int64_t at = std::max_element(row, row + s.out_length()) - row;
+      score[n * s.filters + f] = row[at];
+      position[n * s.filters + f] = at - s.pad_left;
+      best.add(n, f, at, row[at]);
+    }
+  std::vector<double> counts(above.counts.size()), total(s.filters);
+  std::vector<int64_t> number(s.filters);
+  cpu::align_above<T>({s, c.codes.data(), c.stride, weight.data(), bias.data(), above.threshold.data(),
+                       Strands::kForward, Weighing::kScore, above.shown, above.whole, above.known,
+                       counts.data(), number.data(), total.data(), c.threads});
+  expect_equal("align_above", c, counts, above.counts);
+  expect_equal("align_above windows", c, number, above.number);
+  expect_equal("align_above total", c, total, above.total);
+  counts.resize(best.counts.size());
+  cpu::align_best<T>({s.batch, s.length, s.filters, s.width, c.codes.data(), c.stride, score.data(),
+                      position.data(), strand.data(), best.threshold.data(), Weighing::kScore, best.shown,
+                      best.whole, best.known, counts.data(), number.data(), total.data(), c.threads});
+  expect_equal("align_best", c, counts, best.counts);
+  expect_equal("align_best windows", c, number, best.number);
+  expect_equal("align_best total", c, total, best.total);
   cpu::scan_summary<T>({s, c.codes.data(), c.stride, weight.data(), bias.data(), Strands::kForward, true,
                         largest.data(), sum.data(), c.threads});
   expect_equal("scan_summary", c, largest, top);
@@ -293,9 +342,11 @@ void check_all(Random& random, int threads) {
   check_conv_pool<T>(random, c);
   check_max_pool1d<T>(random, c);
   check_scan<T>(random, c);
-  check_align_above<T>(random, c);
+  check_align<T>(random, c);
   check_window_counts(c);
 }
+
+constexpr int kRoundsToOneLarge = 15;
 
 }  // namespace
 
@@ -309,6 +360,8 @@ int main(int argc, char** argv) {
     for (int round = 0; round < rounds; ++round, ++cases) {
       check_all<float>(random, round % 2 == 0 ? 1 : 3);
       check_all<double>(random, round % 2 == 0 ? 3 : 1);
+      if (round % kRoundsToOneLarge == 0)
+        check_onehot_conv1d<float>(random, Case::large(random, round % 2 == 0 ? 3 : 1));
     }
   }
   std::printf("%s: %d shapes, %d failures\n", cpu::available_instruction_sets(), 2 * cases, failures);
