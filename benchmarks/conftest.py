@@ -28,10 +28,10 @@ def one_thread():
 def measure(benchmark, request):
     """measure(calls, contender, positions=..., ...): the median of several rounds, and the work of a call.
 
-    `calls` are the contenders', ours under "motifkit". A rival's rounds alternate with rounds of ours, and
-    `ratio` is the median of their quotients: what slows the machine for a while slows both. The answers have
-    been checked by then, so a slow call is warm; a fast one is called until it is. A call that takes long
-    gets fewer rounds, and under --quick a single one if it takes a second.
+    `calls` are the contenders', ours under "motifkit". A rival's rounds are broken every 20 ms by as many of
+    ours, and `ratio` is that of the two medians: what slows the machine for a while slows both. The answers
+    have been checked by then, so a slow call is warm; a fast one is called until it is. A call that takes
+    long gets fewer rounds, and under --quick a single one if it takes a second.
     """
     quick = request.config.getoption("--quick")
 
@@ -40,29 +40,37 @@ def measure(benchmark, request):
         seconds = timed(call)
         if seconds < 1:
             seconds = timed(call)
-        rounds = int(np.clip((0.6 if quick else 4.0) / seconds, 1 if quick and seconds > 1 else 3, 200))
-        ours = []
+        rounds = int(np.clip((0.4 if quick else 4.0) / seconds, 1 if quick and seconds > 1 else 3, 200))
+        ours = Turns(calls["motifkit"], turn=0.02)
         benchmark.extra_info.update(work)
         benchmark.pedantic(
             call,
-            setup=(lambda: ours.append(mean_seconds(calls["motifkit"], seconds / 3))) if rival else None,
+            setup=ours if rival else None,
             rounds=rounds,
             warmup_rounds=1 if seconds < 0.1 else 0,
         )
         if rival:
-            theirs = benchmark.stats.stats.data
-            benchmark.extra_info["ratio"] = float(np.median(np.divide(theirs, ours[-len(theirs) :])))
+            benchmark.extra_info["ratio"] = benchmark.stats.stats.median / float(np.median(ours.seconds))
 
     return run
 
 
-def mean_seconds(call, budget: float) -> float:
-    """Seconds a call, of as many calls in a row as fit `budget` seconds, one at least."""
-    start, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - start < budget:
-        call()
-        calls += 1
-    return (time.perf_counter() - start) / calls
+class Turns:
+    """Times `call` for a turn, its first call uncounted, whenever others have had one."""
+
+    def __init__(self, call, turn: float):
+        self.call, self.turn, self.last = call, turn, -np.inf
+        self.seconds: list[float] = []
+
+    def __call__(self):
+        if time.perf_counter() - self.last < self.turn:
+            return
+        self.call()
+        until = time.perf_counter() + self.turn
+        self.seconds.append(timed(self.call))
+        while time.perf_counter() < until:
+            self.seconds.append(timed(self.call))
+        self.last = time.perf_counter()
 
 
 def timed(call) -> float:

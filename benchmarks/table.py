@@ -1,27 +1,33 @@
-"""Turn pytest-benchmark's JSON into the table of README.md and a small JSON to keep.
+"""Turn pytest-benchmark's JSON, or the medians of several, into README.md's table and a small JSON to keep.
 
 pytest benchmarks --benchmark-only --benchmark-json=raw.json
-python benchmarks/table.py raw.json benchmarks/results/NAME.json
+python benchmarks/table.py benchmarks/results/NAME.json raw.json [raw2.json ...]
 """
 
 import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 
-def main(raw: Path, kept: Path) -> None:
+def main(kept: Path, raws: list[Path]) -> None:
     """Write `kept` and print the table."""
-    results = json.loads(raw.read_text())
-    groups: dict[str, dict[str, dict]] = defaultdict(dict)
-    for entry in results["benchmarks"]:
-        groups[entry["group"]][entry["params"]["contender"]] = {
-            "median_ms": round(entry["stats"]["median"] * 1e3, 4),
-            "rounds": entry["stats"]["rounds"],
-            **entry["extra_info"],
+    runs = [json.loads(raw.read_text()) for raw in raws]
+    found: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for entry in (entry for run in runs for entry in run["benchmarks"]):
+        found[entry["group"]][entry["params"]["contender"]].append(
+            {"median_ms": entry["stats"]["median"] * 1e3, **entry["extra_info"]}
+        )
+    groups = {
+        group: {
+            name: {key: round(median(run[key] for run in each), 4) for key in each[0]} | {"runs": len(each)}
+            for name, each in contenders.items()
         }
+        for group, contenders in found.items()
+    }
     machine = {
-        key: results["machine_info"][key] for key in ("processors", "python_version", "torch", "motifkit")
+        key: runs[0]["machine_info"][key] for key in ("processors", "python_version", "torch", "motifkit")
     }
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps({"machine": machine, "groups": groups}, indent=1) + "\n")
@@ -38,4 +44,4 @@ def main(raw: Path, kept: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), [Path(raw) for raw in sys.argv[2:]])

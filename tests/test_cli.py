@@ -67,6 +67,7 @@ def test_from_a_run_to_motifs_and_a_report(workplace, capsys):
     assert table[0].split("\t")[:5] == ["filter", "nsites", "width", "information", "consensus"]
     found = {line.split("\t")[6] for line in table[1:]}
     assert {"one", "two"} <= found
+    assert {"one", "two"} <= {motif.label for motif in mk.MotifSet.from_meme(page.parent / "motifs.meme")}
 
 
 def test_compare_prints_a_table(workplace, capsys):

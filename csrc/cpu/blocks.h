@@ -197,7 +197,7 @@ inline int64_t power(int64_t base, int exponent) {
 
 // Letters a word, for `positions` windows of `columns` letters: longer words take fewer look-ups a window but
 // more rows to build (and, for `sums`, to clear and fold), and should stay in the second-level cache. Depends
-// on the shape alone, so that the order of additions, and with it every bit, is the same on all machines.
+// on the shape alone, and with it the order of additions.
 template <typename T>
 int choose_chunk(int64_t columns, int64_t positions, bool sums) {
   constexpr double kCacheBytes = 512 * 1024;

@@ -1,7 +1,7 @@
 """Motif and MotifSet: counts first, everything else follows from them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -147,6 +147,17 @@ class MotifSet(Sequence[Motif]):
     def select(self, names: Iterable[str]) -> "MotifSet":
         """The named motifs, in the order given."""
         return replace(self, motifs=[self[name] for name in names])
+
+    def labelled(self, labels: Mapping[str, str]) -> "MotifSet":
+        """The motifs with the labels given for their names; others keep theirs.
+
+        Example:
+            >>> import motifkit as mk, numpy as np
+            >>> found = mk.MotifSet([mk.Motif("filter3", np.ones((4, 6)), 4)])
+            >>> found.labelled({"filter3": "SRF"})["filter3"].label
+            'SRF'
+        """
+        return replace(self, motifs=[replace(m, label=labels.get(m.name, m.label)) for m in self.motifs])
 
     @classmethod
     def from_meme(cls, path: str | os.PathLike[str]) -> "MotifSet":

@@ -54,6 +54,12 @@ class Analysis:
     evalue: float
     places: Places | None = None
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The name of each motif's best match; a motif without a match has none."""
+        best = self.matches.drop_duplicates("query")
+        return dict(zip(best["query"], best["target_name"], strict=True))
+
 
 def analyse(
     model: nn.Module,
@@ -112,7 +118,8 @@ def write_report(
     run_folder: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write the page to `path`, and motifs.meme, motifs.tsv, matches.tsv and metrics.json beside it, and
-    the tables of places: sites.tsv, cooccurrence.tsv and spacings.tsv.
+    the tables of places: sites.tsv, cooccurrence.tsv and spacings.tsv. Motifs of the MEME file bear the name
+    of their best match as alternate name.
 
     rules.tsv, knockout.tsv, clusters.tsv and clusters.meme are shown where `run_folder` (by default the
     page's own) holds them. The page needs no other file and no network: it can be moved and mailed.
@@ -120,7 +127,7 @@ def write_report(
     jinja2 = require("jinja2", "report")
     path = Path(path)
     folder = writable_folder(path.parent)
-    analysis.trimmed.to_meme(folder / "motifs.meme")
+    analysis.trimmed.labelled(analysis.names).to_meme(folder / "motifs.meme")
     write_table(analysis.matches, folder / "matches.tsv")
     table = motif_table(analysis.motifs, analysis.trimmed, analysis.matches, analysis.placements)
     write_table(table, folder / "motifs.tsv")
@@ -145,8 +152,7 @@ def write_report(
 def _optional(analysis: Analysis, tables: RunTables, markup) -> dict[str, object]:
     """The sections that may be missing: None where there is nothing to show."""
     clusters = tables.clusters
-    best = analysis.matches.drop_duplicates("query")
-    names = dict(zip(best["query"], best["target_name"], strict=True))
+    names = analysis.names
     return {
         "rules": None if tables.rules is None else rules_section(tables.rules),
         "knockout": None if tables.knockout is None else knockout_section(tables.knockout, names),
