@@ -60,6 +60,22 @@ def test_long_sequences_and_wide_rows_on_every_instruction_set(instruction_set, 
     options = {"strands": "both", "width": 14, "ends": "drop", "ambiguous": "drop", "weights": "score"}
     assert_same(*(op.align_above(codes, weight, threshold, **options) for op in (mk.ops, reference)))
     assert_same(*(op.scan_summary(codes, weight, strands="both", total="relu") for op in (mk.ops, reference)))
+    best = mk.ops.scan(codes, weight, strands="both")
+    options.pop("strands")
+    assert_same(*(op.align_best(codes, best, threshold, 9, **options) for op in (mk.ops, reference)))
+
+
+@pytest.mark.parametrize(("batch", "length"), [(70, 333), (2, 20_000)])
+def test_best_windows_that_lie_wholly_outside(instruction_set, generator, batch, length):
+    """Where every letter costs, the best window is one of N."""
+    codes = random_codes(batch, length, generator)
+    weight = -1 - integer_weight(20, 9, generator).abs()
+    weight[::2] *= -1
+    best = mk.ops.scan(codes, weight, padding=(40, 40), strands="both")
+    assert (best.position[:, 1] < -9).all()
+    assert (best.position[:, 0] >= 0).all()
+    options = {"width": 12, "weights": None}
+    assert_same(*(op.align_best(codes, best, -1.0, 9, **options) for op in (mk.ops, reference)))
 
 
 def test_weights_that_are_not_whole_keep_their_precision(generator):
