@@ -53,7 +53,6 @@ void convolve_by_pairs(const OneHotConvParams<T>& p) {
   const Blocks blocks(p.conv.filters);
   const Tiling tiling(p.conv);
   const int64_t units = p.conv.batch * tiling.tiles;
-  expect_writes(p.out, p.conv.batch * p.conv.filters * tiling.length * sizeof(T));
   parallel_for(p.threads, blocks.count() * units, [&](int64_t begin, int64_t end) {
     PairTables<T> tables(p.conv.width);
     const int64_t room = room_for_pairs(kPositions, tables.count());
@@ -82,18 +81,18 @@ void convolve_by_pairs(const OneHotConvParams<T>& p) {
 template <typename T>
 void onehot_conv1d(const OneHotConvParams<T>& p) {
   const auto& k = kernels<T>();
-  if (k.convolve_pairs != nullptr && past_caches<T>(p.conv.batch * p.conv.filters * p.conv.out_length()))
-    return convolve_by_pairs(p);
+  const int64_t values = p.conv.batch * p.conv.filters * p.conv.out_length();
+  expect_writes(p.out, values * sizeof(T));
+  if (k.convolve_pairs != nullptr && past_caches<T>(values)) return convolve_by_pairs(p);
   const Blocks blocks(p.conv.filters);
   const Tiling tiling(p.conv);
   const int64_t units = p.conv.batch * tiling.tiles;
   const int chunk = choose_chunk<T>(p.conv.width, p.conv.batch * tiling.length, false);
-  expect_writes(p.out, p.conv.batch * p.conv.filters * tiling.length * sizeof(T));
   parallel_for(p.threads, blocks.count() * units, [&](int64_t begin, int64_t end) {
     BlockTables<T> tables(p.conv.width, chunk);
     WordBuffer buffer(kPositions, p.conv.width);
     const auto rows = allocate<T>(kPositions * kBlockLanes);
-    const ColumnWriter<T> writer(p.conv.batch * p.conv.filters * tiling.length, tiling.length, kPositions);
+    const ColumnWriter<T> writer(values, tiling.length, kPositions);
     T ones[kBlockLanes];
     std::fill_n(ones, kBlockLanes, T(1));
     for (int64_t unit = begin; unit < end;) {
